@@ -1,9 +1,26 @@
-//! caliber-pg
-use pgrx::prelude::*;
+//! CALIBER-PG: the memory and coordination of AI agents inside PostgreSQL, at
+//! the cost of a heap write.
+//!
+//! Every function behaves as the equivalent SQL statement sent by the client;
+//! the `heap` engine gets there without parsing or planning one. See
+//! `engine` for the trait, `entity` for the functions, `pg` for the server.
+
+pub mod counters;
+pub mod engine;
+pub mod entity;
+pub mod error;
+pub mod fault;
+mod info;
+pub mod pg;
+pub mod settings;
+
 ::pgrx::pg_module_magic!();
 
-/// Version of the library.
-#[pg_extern(immutable, parallel_safe)]
-fn caliber_version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
+::pgrx::extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
+
+/// Called once when the library is loaded into a process.
+#[pgrx::pg_guard]
+#[allow(non_snake_case)]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
 }

@@ -1,0 +1,207 @@
+//! The executor state of one writing statement: what standard_ExecutorStart,
+//! ExecInitModifyTable and standard_ExecutorEnd set up and tear down, for one
+//! table and no plan.
+
+use crate::engine::Table;
+use crate::error::{CaliberError, StorageError, WriteCause, WriteFailure};
+use crate::pg::compat::{self, NewEntries};
+use crate::pg::rights::{self, Command, Rights};
+use crate::pg::snapshot;
+use pgrx::pg_sys;
+
+/// A running statement. If an ERROR unwinds, or our own code returns an error
+/// (which is raised as one), the (sub)transaction's abort ends it.
+pub(super) struct Statement {
+    pub(super) estate: *mut pg_sys::EState,
+    pub(super) info: *mut pg_sys::ResultRelInfo,
+    pub(super) transition: *mut pg_sys::TransitionCaptureState,
+    pub(super) relation: pg_sys::Relation,
+    epq: *mut pg_sys::EPQState,
+    caller: pg_sys::MemoryContext,
+    command: Command,
+}
+
+impl Statement {
+    /// Starts a statement under the active snapshot, up to and including its
+    /// BEFORE STATEMENT triggers. `rights` names the columns of the statement,
+    /// which decide over UPDATE OF triggers, lock modes and DETAIL texts.
+    pub(super) fn begin(table: &Table, rights: &Rights) -> Self {
+        let relation = table.relation.ptr;
+        let command = rights.command;
+        // SAFETY: the relation is open and locked RowExclusive. The calls are
+        // made in the order of execMain.c and nodeModifyTable.c; everything is
+        // allocated in the executor's own context.
+        unsafe {
+            // CheckValidResultRel: published tables need a replica identity.
+            pg_sys::CheckCmdReplicaIdentity(relation, command.cmd_type());
+            let estate = pg_sys::CreateExecutorState();
+            let caller = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+            (*estate).es_snapshot = pg_sys::GetActiveSnapshot();
+            (*estate).es_output_cid = pg_sys::GetCurrentCommandId(true);
+            let range_table = rights::range_table(&table.relation, rights);
+            compat::init_range_table(estate, &range_table);
+            let info: *mut pg_sys::ResultRelInfo =
+                compat::make_node(pg_sys::NodeTag::T_ResultRelInfo);
+            pg_sys::ExecInitResultRelation(estate, info, 1);
+            if (*(*relation).rd_rel).relhasindex {
+                pg_sys::ExecOpenIndices(info, false);
+            }
+            if crate::fault::active("skip_foreign_key") && !(*info).ri_TrigDesc.is_null() {
+                // The descriptor is this statement's own copy.
+                (*(*info).ri_TrigDesc).trig_insert_after_row = false;
+                (*(*info).ri_TrigDesc).trig_update_after_row = false;
+                (*(*info).ri_TrigDesc).trig_delete_after_row = false;
+            }
+            let epq = pg_sys::palloc0(std::mem::size_of::<pg_sys::EPQState>())
+                .cast::<pg_sys::EPQState>();
+            compat::init_epq(epq, estate);
+            pg_sys::AfterTriggerBeginQuery();
+            let transition = pg_sys::MakeTransitionCaptureState(
+                (*info).ri_TrigDesc,
+                table.relation.oid(),
+                command.cmd_type(),
+            );
+            match command {
+                Command::Insert => pg_sys::ExecBSInsertTriggers(estate, info),
+                Command::Update => pg_sys::ExecBSUpdateTriggers(estate, info),
+                Command::Delete => pg_sys::ExecBSDeleteTriggers(estate, info),
+                Command::Select => {}
+            }
+            Self {
+                estate,
+                info,
+                transition,
+                relation,
+                epq,
+                caller,
+                command,
+            }
+        }
+    }
+
+    /// Ends the statement: AFTER STATEMENT triggers, then the queue of
+    /// immediate triggers (foreign keys among them), then makes its work
+    /// visible to the next command.
+    pub(super) fn finish(self) {
+        // SAFETY: as standard_ExecutorFinish and standard_ExecutorEnd
+        // (execMain.c): the state was made by `begin` and is not used again.
+        unsafe {
+            match self.command {
+                Command::Insert => {
+                    pg_sys::ExecASInsertTriggers(self.estate, self.info, self.transition);
+                }
+                Command::Update => {
+                    pg_sys::ExecASUpdateTriggers(self.estate, self.info, self.transition);
+                }
+                Command::Delete => {
+                    pg_sys::ExecASDeleteTriggers(self.estate, self.info, self.transition);
+                }
+                Command::Select => {}
+            }
+            pg_sys::AfterTriggerEndQuery(self.estate);
+            pg_sys::EvalPlanQualEnd(self.epq);
+            pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);
+            pg_sys::ExecCloseResultRelations(self.estate);
+            pg_sys::ExecCloseRangeTableRelations(self.estate);
+            pg_sys::MemoryContextSwitchTo(self.caller);
+            pg_sys::FreeExecutorState(self.estate);
+        }
+        snapshot::command_done();
+    }
+
+    /// A slot for tuples of the table, which the statement owns.
+    pub(super) fn new_slot(&self) -> *mut pg_sys::TupleTableSlot {
+        // SAFETY: the list of slots is the executor state's, reset in `finish`.
+        unsafe {
+            pg_sys::table_slot_create(
+                self.relation,
+                std::ptr::addr_of_mut!((*self.estate).es_tupleTable),
+            )
+        }
+    }
+
+    /// The trigger descriptor, if the table has triggers.
+    pub(super) fn triggers(&self) -> Option<&pg_sys::TriggerDesc> {
+        // SAFETY: ri_TrigDesc is NULL or a copy owned by the executor state.
+        unsafe { (*self.info).ri_TrigDesc.as_ref() }
+    }
+
+    /// NOT NULL and CHECK constraints of the tuple in `slot`.
+    pub(super) fn check_constraints(&self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the slot holds a tuple of the relation.
+        unsafe {
+            (*slot).tts_tableOid = (*self.relation).rd_id;
+            if !(*(*self.relation).rd_att).constr.is_null() {
+                pg_sys::ExecConstraints(self.info, slot, self.estate);
+            }
+        }
+    }
+
+    /// Entries in every index that needs one; the indexes to recheck later.
+    pub(super) fn index(
+        &self,
+        slot: *mut pg_sys::TupleTableSlot,
+        update: bool,
+        entries: NewEntries,
+    ) -> *mut pg_sys::List {
+        // SAFETY: the slot holds the tuple just written, and the indexes were
+        // opened in `begin`.
+        unsafe {
+            if (*self.info).ri_NumIndices == 0 || entries == NewEntries::None {
+                return std::ptr::null_mut();
+            }
+            if crate::fault::active("skip_index_entry") {
+                // The last index of the list gets no entry.
+                (*self.info).ri_NumIndices -= 1;
+                let recheck =
+                    compat::insert_index_entries(self.info, slot, self.estate, update, entries);
+                (*self.info).ri_NumIndices += 1;
+                return recheck;
+            }
+            compat::insert_index_entries(self.info, slot, self.estate, update, entries)
+        }
+    }
+
+    /// The state that BEFORE ROW triggers would re-evaluate a plan with.
+    pub(super) fn epq(&self) -> *mut pg_sys::EPQState {
+        self.epq
+    }
+
+    /// The command id of this statement's writes.
+    pub(super) fn command_id(&self) -> pg_sys::CommandId {
+        // SAFETY: the executor state is valid until `finish`.
+        unsafe { (*self.estate).es_output_cid }
+    }
+}
+
+impl Statement {
+    /// 27000 as nodeModifyTable.c words it: a BEFORE trigger, or a function it
+    /// called, changed the row that this statement is about to change.
+    pub(super) fn changed_by_trigger(&self) -> CaliberError {
+        let (verb, wrap): (_, fn(WriteFailure) -> StorageError) = match self.command {
+            Command::Delete => ("deleted", StorageError::DeleteFailed),
+            _ => ("updated", StorageError::UpdateFailed),
+        };
+        CaliberError::Storage(wrap(WriteFailure {
+            cause: WriteCause::ChangedByTrigger,
+            reason: format!(
+                "tuple to be {verb} was already modified by an operation triggered by the current command"
+            ),
+            hint: Some(
+                "Consider using an AFTER trigger instead of a BEFORE trigger to propagate changes to other rows."
+                    .into(),
+            ),
+            object: None,
+        }))
+    }
+}
+
+/// 40001 as nodeModifyTable.c words it.
+pub(super) fn concurrent_update() -> CaliberError {
+    CaliberError::serialization("could not serialize access due to concurrent update")
+}
+
+/// 40001 as nodeModifyTable.c words it.
+pub(super) fn concurrent_delete() -> CaliberError {
+    CaliberError::serialization("could not serialize access due to concurrent delete")
+}

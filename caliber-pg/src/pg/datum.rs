@@ -1,0 +1,329 @@
+//! Values on their way into and out of rows, and the arguments of functions.
+//!
+//! A value travels as PostgreSQL's own datum: text that arrives compressed or
+//! out of line is stored as the SQL statement would store it.
+
+use super::relation::ColumnType;
+use pgrx::callconv::{Arg as PgrxArg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::{Datum, FromDatum};
+use pgrx::nullable::Nullable;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable,
+};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+/// A column value or NULL, of a type known from the column.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    pub(crate) datum: pg_sys::Datum,
+    pub(crate) null: bool,
+}
+
+impl Value {
+    /// SQL NULL.
+    pub const NULL: Value = Value {
+        datum: pg_sys::Datum::null(),
+        null: true,
+    };
+
+    /// Wraps a datum that is known not to be NULL.
+    pub(crate) fn of(datum: pg_sys::Datum) -> Self {
+        Self { datum, null: false }
+    }
+
+    /// Wraps a datum with its null flag.
+    pub(crate) fn new(datum: pg_sys::Datum, null: bool) -> Self {
+        Self { datum, null }
+    }
+
+    /// Is this NULL?
+    pub fn is_null(&self) -> bool {
+        self.null
+    }
+
+    /// A `text` value, converted to the server's encoding.
+    pub fn text(text: &str) -> Self {
+        let len = text.len() as std::ffi::c_int;
+        // SAFETY: the input pointer and length describe `text`; the encoding
+        // conversion returns it or a palloc'd NUL-terminated string.
+        unsafe {
+            let p = text.as_ptr().cast();
+            let out = pg_sys::pg_any_to_server(p, len, pg_sys::pg_enc::PG_UTF8 as _);
+            let varlena = if out.is_null() || std::ptr::eq(out, p) {
+                pg_sys::cstring_to_text_with_len(p, len)
+            } else {
+                pg_sys::cstring_to_text(out)
+            };
+            Self::of(pg_sys::Datum::from(varlena))
+        }
+    }
+
+    /// A `uuid` value.
+    pub fn uuid(id: Uuid) -> Self {
+        // SAFETY: palloc returns 16 writable bytes, the size of pg_uuid_t.
+        unsafe {
+            let p = pg_sys::palloc(16).cast::<u8>();
+            std::ptr::copy_nonoverlapping(id.as_bytes().as_ptr(), p, 16);
+            Self::of(pg_sys::Datum::from(p))
+        }
+    }
+
+    /// A `uuid` value or NULL.
+    pub fn maybe_uuid(id: Option<Uuid>) -> Self {
+        id.map_or(Self::NULL, Self::uuid)
+    }
+
+    /// A `boolean` value.
+    pub fn boolean(value: bool) -> Self {
+        Self::of(pg_sys::Datum::from(value))
+    }
+
+    /// An `integer` value.
+    pub fn int4(value: i32) -> Self {
+        Self::of(pg_sys::Datum::from(value))
+    }
+
+    /// A `bigint` value.
+    pub fn int8(value: i64) -> Self {
+        Self::of(pg_sys::Datum::from(value))
+    }
+
+    /// Start of the current transaction, as `now()` (R15.1).
+    pub fn transaction_start() -> Self {
+        if crate::fault::active("wall_clock_created_at") {
+            // SAFETY: reads the clock, takes no argument.
+            return Self::int8(unsafe { pg_sys::GetCurrentTimestamp() });
+        }
+        // SAFETY: reads a backend variable, takes no argument.
+        Self::int8(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() })
+    }
+
+    /// Reads a `uuid`; NULL is None.
+    pub fn as_uuid(&self) -> Option<Uuid> {
+        if self.null {
+            return None;
+        }
+        // SAFETY: the caller's column or argument has type uuid, whose datum
+        // points at 16 bytes that live as long as the row or argument.
+        let bytes = unsafe { *self.datum.cast_mut_ptr::<[u8; 16]>() };
+        Some(Uuid::from_bytes(bytes))
+    }
+
+    /// Reads a `boolean`; NULL is None.
+    pub fn as_bool(&self) -> Option<bool> {
+        (!self.null).then(|| self.datum.value() as u8 != 0)
+    }
+
+    /// Reads an `integer`; NULL is None.
+    pub fn as_int4(&self) -> Option<i32> {
+        (!self.null).then(|| self.datum.value() as i32)
+    }
+
+    /// The bytes of a `text` value in the server's encoding; NULL is None.
+    pub fn as_bytes(&self) -> Option<Vec<u8>> {
+        if self.null {
+            return None;
+        }
+        // SAFETY: the value is a text varlena; the detoasted copy or the value
+        // itself stays allocated while the slice is copied.
+        unsafe {
+            let v = pg_sys::pg_detoast_datum_packed(self.datum.cast_mut_ptr());
+            let len = pgrx::varsize_any_exhdr(v);
+            let data = pgrx::vardata_any(v).cast::<u8>();
+            Some(std::slice::from_raw_parts(data, len).to_vec())
+        }
+    }
+
+    /// A `text` value as a Rust string, for messages and comparisons with
+    /// ASCII words; NULL is None.
+    pub fn as_text(&self) -> Option<String> {
+        let bytes = self.as_bytes()?;
+        // SAFETY: pointer and length describe `bytes`, which outlives the
+        // call; a conversion returns a palloc'd NUL-terminated string.
+        unsafe {
+            let p = bytes.as_ptr().cast();
+            let out =
+                pg_sys::pg_server_to_any(p, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
+            if out.is_null() || std::ptr::eq(out, p) {
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            } else {
+                Some(CStr::from_ptr(out).to_string_lossy().into_owned())
+            }
+        }
+    }
+}
+
+impl Value {
+    /// A `uuid[]` value.
+    pub fn uuid_array(ids: &[Uuid]) -> Self {
+        let mut datums: Vec<pg_sys::Datum> = ids.iter().map(|&id| Self::uuid(id).datum).collect();
+        // SAFETY: `datums` holds uuid datums: 16 bytes, by reference, aligned
+        // to char; construct_array copies them.
+        unsafe {
+            Self::of(pg_sys::Datum::from(pg_sys::construct_array(
+                datums.as_mut_ptr(),
+                datums.len() as i32,
+                pg_sys::UUIDOID,
+                16,
+                false,
+                b'c' as std::ffi::c_char,
+            )))
+        }
+    }
+
+    /// A copy in the current memory context, independent of the row.
+    pub fn copied(&self, kind: ColumnType) -> Self {
+        if self.null {
+            return *self;
+        }
+        match kind {
+            ColumnType::Uuid => self.as_uuid().map_or(Self::NULL, Self::uuid),
+            // SAFETY: both types are varlenas; the copy is palloc'd.
+            ColumnType::Text | ColumnType::Jsonb => unsafe {
+                Self::of(pg_sys::Datum::from(pg_sys::pg_detoast_datum_copy(
+                    self.datum.cast_mut_ptr(),
+                )))
+            },
+            ColumnType::Timestamp | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Bool => *self,
+        }
+    }
+
+    /// IS NOT DISTINCT FROM, for two values of a column of this type. Text is
+    /// compared by bytes, as its deterministic equality does.
+    pub fn same(&self, other: &Self, kind: ColumnType) -> bool {
+        if self.null || other.null {
+            return self.null && other.null;
+        }
+        match kind {
+            ColumnType::Uuid => self.as_uuid() == other.as_uuid(),
+            ColumnType::Text | ColumnType::Jsonb => self.as_bytes() == other.as_bytes(),
+            ColumnType::Bool => self.as_bool() == other.as_bool(),
+            ColumnType::Int4 => self.as_int4() == other.as_int4(),
+            ColumnType::Timestamp | ColumnType::Int8 => self.datum.value() == other.datum.value(),
+        }
+    }
+}
+
+/// A SQL type that may be an argument.
+pub trait SqlType {
+    /// Its name in CREATE FUNCTION.
+    const SQL: &'static str;
+}
+
+macro_rules! sql_types {
+    ($($(#[$doc:meta])* $name:ident = $sql:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+        impl SqlType for $name {
+            const SQL: &'static str = $sql;
+        }
+    )*};
+}
+
+sql_types! {
+    /// `uuid`
+    UuidType = "uuid";
+    /// `text`
+    TextType = "text";
+    /// `jsonb`
+    JsonbType = "jsonb";
+    /// `integer`
+    Int4Type = "int";
+    /// `boolean`
+    BoolType = "boolean";
+}
+
+/// An argument of a SQL function: the caller's datum, unchanged.
+#[derive(Debug, Clone, Copy)]
+pub struct Argument<T> {
+    datum: pg_sys::Datum,
+    of: PhantomData<T>,
+}
+
+/// A `uuid` argument.
+pub type UuidArg = Option<Argument<UuidType>>;
+/// A `text` argument.
+pub type TextArg = Option<Argument<TextType>>;
+/// A `jsonb` argument.
+pub type JsonbArg = Option<Argument<JsonbType>>;
+/// An `integer` argument.
+pub type IntArg = Option<Argument<Int4Type>>;
+
+/// What an argument is as a value: its datum, or NULL.
+pub trait ToValue {
+    /// The value to store or compare.
+    fn value(&self) -> Value;
+}
+
+impl<T> ToValue for Option<Argument<T>> {
+    fn value(&self) -> Value {
+        self.as_ref().map_or(Value::NULL, |a| Value::of(a.datum))
+    }
+}
+
+impl<T> FromDatum for Argument<T> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        (!is_null).then_some(Self {
+            datum,
+            of: PhantomData,
+        })
+    }
+}
+
+// SAFETY: the datum is kept as it came and given back as it came; its type is
+// the one the function was declared with (SqlTranslatable below).
+unsafe impl<'fcx, T> ArgAbi<'fcx> for Argument<T> {
+    unsafe fn unbox_arg_unchecked(arg: PgrxArg<'_, 'fcx>) -> Self {
+        // SAFETY: from_polymorphic_datum above accepts any datum.
+        let found = unsafe { arg.unbox_arg_using_from_datum::<Self>() };
+        found.unwrap_or(Self {
+            datum: pg_sys::Datum::null(),
+            of: PhantomData,
+        })
+    }
+
+    unsafe fn unbox_nullable_arg(arg: PgrxArg<'_, 'fcx>) -> Nullable<Self> {
+        // SAFETY: as above.
+        unsafe { arg.unbox_arg_using_from_datum::<Self>() }.into()
+    }
+}
+
+// SAFETY: the SQL name is the type whose datum the argument carries.
+unsafe impl<T: SqlType> SqlTranslatable for Argument<T> {
+    fn argument_sql() -> Result<SqlMapping, ArgumentError> {
+        Ok(SqlMapping::literal(T::SQL))
+    }
+    fn return_sql() -> Result<Returns, ReturnsError> {
+        Ok(Returns::One(SqlMapping::literal(T::SQL)))
+    }
+}
+
+/// A `uuid` result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id(pub Uuid);
+
+// SAFETY: `Value::uuid` makes a datum of the declared type.
+unsafe impl BoxRet for Id {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: the datum is palloc'd in the caller's context.
+        unsafe { fcinfo.return_raw_datum(Value::uuid(self.0).datum) }
+    }
+}
+
+// SAFETY: the datum made above is a uuid.
+unsafe impl SqlTranslatable for Id {
+    fn argument_sql() -> Result<SqlMapping, ArgumentError> {
+        Ok(SqlMapping::literal("uuid"))
+    }
+    fn return_sql() -> Result<Returns, ReturnsError> {
+        Ok(Returns::One(SqlMapping::literal("uuid")))
+    }
+}

@@ -1,0 +1,217 @@
+//! Choosing the index of a read: by its columns, operator classes, collations
+//! and predicate, never by its name.
+
+use super::datum::Value;
+use super::relation::{qualified, Relation, READ_LOCK};
+use super::unwinding;
+use crate::error::{CaliberError, CaliberResult, StorageError};
+use pgrx::pg_sys::{self, Oid};
+
+/// A test on a column, beside equalities, that every row of a read passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// The boolean column is true.
+    True,
+}
+
+/// What an index must serve: equality on some columns, then order by one.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Known columns compared for equality, with their values.
+    pub equals: &'a [(usize, Value)],
+    /// Tests that all rows pass; a partial index may rest on them.
+    pub tests: &'a [(usize, Test)],
+    /// The column that orders the rows, behind the equal ones.
+    pub order: Option<usize>,
+}
+
+/// An open B-tree index that serves a read.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) ptr: pg_sys::Relation,
+}
+
+impl Index {
+    /// The first valid B-tree with exactly the wanted key columns, in order,
+    /// with the columns' own collations, whose predicate follows from the read.
+    ///
+    /// # Errors
+    /// 55000 if there is none.
+    pub(crate) fn choose(relation: &Relation, wanted: &Wanted<'_>) -> CaliberResult<Self> {
+        let columns: Vec<i16> = wanted
+            .equals
+            .iter()
+            .map(|&(c, _)| c)
+            .chain(wanted.order)
+            .map(|c| relation.attribute(c))
+            .collect();
+        for oid in index_oids(relation) {
+            // SAFETY: the OID comes from the relation's index list, and the
+            // relation is locked; index_open locks the index and raises if it
+            // vanished (DROP INDEX CONCURRENTLY), as a planner would.
+            let index = Self {
+                ptr: unsafe { pg_sys::index_open(oid, READ_LOCK) },
+            };
+            if index.usable() && index.serves(relation, &columns) && index.implied(relation, wanted)
+            {
+                return Ok(index);
+            }
+        }
+        Err(missing(relation, &columns))
+    }
+
+    fn form(&self) -> &pg_sys::FormData_pg_index {
+        // SAFETY: the index is open.
+        unsafe { &*(*self.ptr).rd_index }
+    }
+
+    /// Valid, a B-tree, and not too new for the snapshot (get_relation_info,
+    /// plancat.c).
+    fn usable(&self) -> bool {
+        let form = self.form();
+        // SAFETY: the index is open; rd_indextuple is its pg_index tuple.
+        unsafe {
+            let too_new = form.indcheckxmin
+                && !pg_sys::TransactionIdPrecedes(
+                    pg_sys::HeapTupleHeaderGetXmin((*(*self.ptr).rd_indextuple).t_data),
+                    pg_sys::TransactionXmin,
+                );
+            form.indisvalid
+                && !too_new
+                && (*(*self.ptr).rd_rel).relam == Oid::from(pg_sys::BTREE_AM_OID)
+        }
+    }
+
+    /// Are the key columns exactly `columns`, ascending, each with the
+    /// collation of the table's column and the type's own operator class?
+    fn serves(&self, relation: &Relation, columns: &[i16]) -> bool {
+        let form = self.form();
+        if form.indnkeyatts as usize != columns.len() {
+            return false;
+        }
+        columns.iter().enumerate().all(|(i, &column)| {
+            // SAFETY: i is below indnkeyatts, which bounds these arrays; the
+            // attribute number is one of the table's.
+            unsafe {
+                let key = *form.indkey.values.as_ptr().add(i);
+                let attribute =
+                    super::compat::attribute(relation.descriptor(), column as usize - 1);
+                key == column
+                    && *(*self.ptr).rd_indoption.add(i) == 0
+                    && *(*self.ptr).rd_indcollation.add(i) == (*attribute).attcollation
+                    && *(*self.ptr).rd_opcintype.add(i) == (*attribute).atttypid
+            }
+        })
+    }
+
+    /// Does the index's predicate follow from the read's conditions
+    /// (predicate_implied_by, predtest.c)?
+    fn implied(&self, relation: &Relation, wanted: &Wanted<'_>) -> bool {
+        // SAFETY: the index is open. Expressions are built in the current
+        // memory context as the parser builds them, with varno 1 as stored
+        // predicates have it.
+        unsafe {
+            let predicate = pg_sys::RelationGetIndexPredicate(self.ptr);
+            if predicate.is_null() {
+                return true;
+            }
+            let mut clauses: *mut pg_sys::List = std::ptr::null_mut();
+            for (i, &(column, value)) in wanted.equals.iter().enumerate() {
+                let var = variable(relation, column);
+                let family = *(*self.ptr).rd_opfamily.add(i);
+                let operator = pg_sys::get_opfamily_member(
+                    family,
+                    (*var).vartype,
+                    (*var).vartype,
+                    pg_sys::BTEqualStrategyNumber as _,
+                );
+                let (mut len, mut by_value) = (0, false);
+                pg_sys::get_typlenbyval((*var).vartype, &mut len, &mut by_value);
+                let constant = pg_sys::makeConst(
+                    (*var).vartype,
+                    -1,
+                    (*var).varcollid,
+                    i32::from(len),
+                    value.datum,
+                    value.null,
+                    by_value,
+                );
+                let clause = pg_sys::make_opclause(
+                    operator,
+                    pg_sys::BOOLOID,
+                    false,
+                    var.cast(),
+                    constant.cast(),
+                    Oid::INVALID,
+                    (*var).varcollid,
+                );
+                clauses = pg_sys::lappend(clauses, clause.cast());
+            }
+            for &(column, test) in wanted.tests {
+                let clause = match test {
+                    Test::True => variable(relation, column),
+                };
+                clauses = pg_sys::lappend(clauses, clause.cast());
+            }
+            pg_sys::predicate_implied_by(predicate, clauses, false)
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened in `choose`; the lock stays to the end of the
+            // transaction, as a query's does. Dropping a reference does not raise.
+            unsafe { pg_sys::index_close(self.ptr, pg_sys::NoLock as _) };
+        }
+    }
+}
+
+/// A Var for a known column.
+///
+/// # Safety
+/// The relation is open.
+unsafe fn variable(relation: &Relation, column: usize) -> *mut pg_sys::Var {
+    let number = relation.attribute(column);
+    // SAFETY: the attribute number belongs to the relation.
+    unsafe {
+        let a = super::compat::attribute(relation.descriptor(), number as usize - 1);
+        pg_sys::makeVar(
+            1,
+            number,
+            (*a).atttypid,
+            (*a).atttypmod,
+            (*a).attcollation,
+            0,
+        )
+    }
+}
+
+/// OIDs of the relation's live indexes (RelationGetIndexList, relcache.c).
+fn index_oids(relation: &Relation) -> Vec<Oid> {
+    // SAFETY: the relation is open; the list is a copy in this context.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(relation.ptr);
+        if list.is_null() {
+            return Vec::new();
+        }
+        let oids = (0..(*list).length as usize)
+            .map(|i| (*(*list).elements.add(i)).oid_value)
+            .collect();
+        pg_sys::list_free(list);
+        oids
+    }
+}
+
+fn missing(relation: &Relation, columns: &[i16]) -> CaliberError {
+    let names: Vec<String> = super::relation::live_attributes(relation.descriptor())
+        .into_iter()
+        .filter(|a| columns.contains(&a.number))
+        .map(|a| a.name)
+        .collect();
+    CaliberError::Storage(StorageError::IndexError {
+        table: qualified(relation.schema(), &relation.name()),
+        columns: names.join(", "),
+    })
+}

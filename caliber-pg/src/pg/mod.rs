@@ -1,0 +1,36 @@
+//! One safe layer over the server. `unsafe` lives here and in `engine::heap`
+//! only; every block says which invariant it rests on.
+//!
+//! Guards (relation, scan, slot, snapshot) restore what they changed when they
+//! are dropped normally. While an ERROR unwinds they do nothing: the resource
+//! owner of the aborting (sub)transaction releases what they hold, and a call
+//! into PostgreSQL from a drop could raise a second time.
+#![allow(unsafe_code)]
+
+pub mod advisory;
+pub mod call;
+pub mod catalog;
+pub(crate) mod compat;
+pub mod datum;
+pub mod error;
+pub mod function;
+pub mod index;
+pub mod json;
+pub mod random;
+pub mod relation;
+pub mod rights;
+pub mod row;
+pub mod scan;
+pub mod snapshot;
+pub mod spi;
+
+/// Reserves the prefix `caliber`: an unknown setting under it is an error.
+pub fn reserve_setting_prefix() {
+    // SAFETY: the name is a NUL-terminated constant, which guc.c copies.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"caliber".as_ptr()) };
+}
+
+/// Is this drop part of an unwinding ERROR?
+pub(crate) fn unwinding() -> bool {
+    std::thread::panicking()
+}

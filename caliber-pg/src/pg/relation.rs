@@ -1,0 +1,373 @@
+//! Finding, locking and checking the table that a function works on.
+
+use super::unwinding;
+use crate::error::{CaliberError, CaliberResult, RelationProblem, StorageError};
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::{CStr, CString};
+
+/// The type of a column, as far as the library must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `uuid`
+    Uuid,
+    /// `text`
+    Text,
+    /// `timestamp with time zone`
+    Timestamp,
+    /// `jsonb`
+    Jsonb,
+    /// `integer`
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `boolean`
+    Bool,
+}
+
+/// OID of `uuid[]`.
+pub const UUID_ARRAY: Oid = pg_sys::UUIDARRAYOID;
+
+impl ColumnType {
+    /// OID of the type.
+    pub fn oid(self) -> Oid {
+        match self {
+            Self::Uuid => pg_sys::UUIDOID,
+            Self::Text => pg_sys::TEXTOID,
+            Self::Timestamp => pg_sys::TIMESTAMPTZOID,
+            Self::Jsonb => pg_sys::JSONBOID,
+            Self::Int4 => pg_sys::INT4OID,
+            Self::Int8 => pg_sys::INT8OID,
+            Self::Bool => pg_sys::BOOLOID,
+        }
+    }
+}
+
+/// A column of a table: its name and type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Name.
+    pub name: &'static str,
+    /// Type.
+    pub kind: ColumnType,
+}
+
+impl Column {
+    /// A column.
+    pub const fn new(name: &'static str, kind: ColumnType) -> Self {
+        Self { name, kind }
+    }
+}
+
+/// A table as the library knows it.
+#[derive(Debug)]
+pub struct Shape {
+    /// Table name.
+    pub table: &'static str,
+    /// Name of the composite type that the table is OF.
+    pub row_type: &'static str,
+    /// Columns in attribute order.
+    pub columns: &'static [Column],
+}
+
+/// Lock mode of a read.
+pub const READ_LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+/// Lock mode of a write.
+pub const WRITE_LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+
+/// A table that is open, locked to the end of the transaction, and known to
+/// have the shape that the library expects.
+#[derive(Debug)]
+pub struct Relation {
+    pub(crate) ptr: pg_sys::Relation,
+    /// Attribute number in the table of each known column.
+    pub(crate) attributes: Vec<i16>,
+    /// OID of the row type.
+    pub(crate) row_type: Oid,
+    schema: Oid,
+}
+
+impl Relation {
+    /// Opens `shape.table` in `schema`, never through a search_path, and keeps
+    /// the lock to the end of the transaction.
+    ///
+    /// # Errors
+    /// 42P01 if there is no such relation, 42804 if it is something else than
+    /// the library knows.
+    pub fn open(schema: Oid, shape: &Shape, lock: pg_sys::LOCKMODE) -> CaliberResult<Self> {
+        let Some(oid) = lock_by_name(schema, shape.table, lock) else {
+            return Err(CaliberError::Storage(StorageError::SpiError(
+                RelationProblem::Missing {
+                    table: qualified(schema, shape.table),
+                },
+            )));
+        };
+        // SAFETY: the OID is locked above, so the relation cannot vanish.
+        let ptr = unsafe { pg_sys::relation_open(oid, pg_sys::NoLock as _) };
+        let mut relation = Self {
+            ptr,
+            attributes: Vec::new(),
+            row_type: type_by_name(schema, shape.row_type),
+            schema,
+        };
+        relation.attributes = relation.check_shape(shape)?;
+        Ok(relation)
+    }
+
+    /// OID of the table.
+    pub fn oid(&self) -> Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.ptr).rd_id }
+    }
+
+    /// OID of the schema that holds it.
+    pub fn schema(&self) -> Oid {
+        self.schema
+    }
+
+    /// Descriptor of the table's own tuples.
+    pub(crate) fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the relation is open.
+        unsafe { (*self.ptr).rd_att }
+    }
+
+    /// pg_class row of the relation.
+    pub(crate) fn class(&self) -> &pg_sys::FormData_pg_class {
+        // SAFETY: the relation is open, and rd_rel is set while it is.
+        unsafe { &*(*self.ptr).rd_rel }
+    }
+
+    /// OID of the table's owner.
+    pub fn owner(&self) -> Oid {
+        self.class().relowner
+    }
+
+    /// Attribute number of known column `column`.
+    pub(crate) fn attribute(&self, column: usize) -> i16 {
+        self.attributes[column]
+    }
+
+    /// Name of the table.
+    pub fn name(&self) -> String {
+        // SAFETY: relname is a NUL-terminated NameData.
+        unsafe { CStr::from_ptr(self.class().relname.data.as_ptr()) }
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// Is row-level security in force for the current user? With
+    /// `row_security = off` and a policy that applies, raises 42501 as SQL does
+    /// (check_enable_rls, rls.c).
+    pub fn policies_in_force(&self) -> bool {
+        // SAFETY: the relation exists; InvalidOid means the current user.
+        let state = unsafe { pg_sys::check_enable_rls(self.oid(), Oid::INVALID, false) };
+        state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+    }
+
+    /// Are there rewrite rules?
+    pub fn has_rules(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { !(*self.ptr).rd_rules.is_null() }
+    }
+
+    /// Is the table's access method the heap?
+    pub fn is_heap(&self) -> bool {
+        self.class().relam == pg_sys::HEAP_TABLE_AM_OID
+    }
+
+    /// Are there inheritance children? relhassubclass may be left over from a
+    /// child that was dropped, so pg_inherits is asked (pg_inherits.c).
+    pub fn has_children(&self) -> bool {
+        unsafe extern "C-unwind" {
+            fn find_inheritance_children(
+                parent: Oid,
+                lock: pg_sys::LOCKMODE,
+            ) -> *mut pg_sys::List;
+        }
+        if !self.class().relhassubclass {
+            return false;
+        }
+        let oid = self.oid();
+        // SAFETY: a catalog scan by OID without locking the children; the
+        // closure has nothing to drop. NIL is a NULL pointer.
+        let list = unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                find_inheritance_children(oid, pg_sys::NoLock as _)
+            })
+        };
+        !list.is_null()
+    }
+
+    /// Compares table and row type with what the library knows.
+    fn check_shape(&self, shape: &Shape) -> CaliberResult<Vec<i16>> {
+        let class = self.class();
+        if class.relkind as u8 != pg_sys::RELKIND_RELATION
+            || self.row_type == Oid::INVALID
+            || class.reloftype != self.row_type
+        {
+            let (s, t) = (schema_name(self.schema), shape.table);
+            return Err(wrong_shape(
+                self.schema,
+                shape,
+                format!("It is not a table of type {s}.{}.", shape.row_type),
+                format!("ALTER TABLE {s}.{t} OF {s}.{}", shape.row_type),
+            ));
+        }
+        let mut known = shape.columns.iter();
+        let mut attributes = Vec::with_capacity(shape.columns.len());
+        for attribute in live_attributes(self.descriptor()) {
+            // Columns that a later version added are behind the known ones.
+            let Some(column) = known.next() else { break };
+            if attribute.name != column.name || attribute.kind != column.kind.oid() {
+                return Err(wrong_shape(
+                    self.schema,
+                    shape,
+                    format!(
+                        "Column {} is {} {}, but {} {} is expected.",
+                        attributes.len() + 1,
+                        attribute.name,
+                        type_name(attribute.kind),
+                        column.name,
+                        type_name(column.kind.oid())
+                    ),
+                    UPGRADE_HINT.into(),
+                ));
+            }
+            attributes.push(attribute.number);
+        }
+        if let Some(missing) = known.next() {
+            return Err(wrong_shape(
+                self.schema,
+                shape,
+                format!("Column {} is missing.", missing.name),
+                UPGRADE_HINT.into(),
+            ));
+        }
+        Ok(attributes)
+    }
+}
+
+const UPGRADE_HINT: &str =
+    "The library and the extension's objects are of different versions, or the type was altered.";
+
+impl Drop for Relation {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened in `open`; NoLock keeps the lock to the end of
+            // the transaction. Dropping a reference does not raise.
+            unsafe { pg_sys::relation_close(self.ptr, pg_sys::NoLock as _) };
+        }
+    }
+}
+
+/// One attribute that is not dropped.
+pub(crate) struct LiveAttribute {
+    pub number: i16,
+    pub name: String,
+    pub kind: Oid,
+}
+
+/// The attributes of a descriptor that are not dropped, in order.
+pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
+    // SAFETY: the caller holds a reference to `desc`; attribute numbers below
+    // natts are valid.
+    unsafe {
+        let n = (*desc).natts;
+        (0..n)
+            .filter_map(|i| {
+                let a = super::compat::attribute(desc, i as usize);
+                (!(*a).attisdropped).then(|| LiveAttribute {
+                    number: (*a).attnum,
+                    name: CStr::from_ptr((*a).attname.data.as_ptr())
+                        .to_string_lossy()
+                        .into_owned(),
+                    kind: (*a).atttypid,
+                })
+            })
+            .collect()
+    }
+}
+
+fn wrong_shape(schema: Oid, shape: &Shape, detail: String, hint: String) -> CaliberError {
+    CaliberError::Storage(StorageError::SpiError(RelationProblem::WrongShape {
+        table: qualified(schema, shape.table),
+        detail,
+        hint,
+    }))
+}
+
+/// `schema.table` as messages show it.
+pub fn qualified(schema: Oid, table: &str) -> String {
+    format!("{}.{table}", schema_name(schema))
+}
+
+/// Name of a schema.
+pub fn schema_name(schema: Oid) -> String {
+    // SAFETY: returns a palloc'd copy or NULL.
+    unsafe {
+        let p = pg_sys::get_namespace_name(schema);
+        if p.is_null() {
+            schema.to_u32().to_string()
+        } else {
+            CStr::from_ptr(p).to_string_lossy().into_owned()
+        }
+    }
+}
+
+/// An identifier as SQL text needs it, quoted where necessary.
+pub fn quote_identifier(name: &str) -> String {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: returns the input or a palloc'd NUL-terminated string.
+    unsafe {
+        CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// Name of a type as SQL writes it.
+fn type_name(kind: Oid) -> String {
+    // SAFETY: format_type_be returns a palloc'd string for any OID.
+    unsafe {
+        CStr::from_ptr(pg_sys::format_type_be(kind))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// OID of the type `name` in `schema`, or InvalidOid.
+fn type_by_name(schema: Oid, name: &str) -> Oid {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: a syscache lookup with the key types of TYPENAMENSP (pg_type.h).
+    unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as _,
+            pg_sys::Anum_pg_type_oid as _,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(schema),
+            pg_sys::Datum::from(0usize),
+            pg_sys::Datum::from(0usize),
+        )
+    }
+}
+
+/// Looks the relation up and locks it; if it was renamed or replaced while we
+/// waited for the lock, tries again (as RangeVarGetRelidExtended, namespace.c).
+fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> Option<Oid> {
+    let name = CString::new(name).unwrap_or_default();
+    loop {
+        // SAFETY: syscache lookups and a heavyweight lock; LockRelationOid
+        // accepts invalidation messages, so the second lookup is current.
+        unsafe {
+            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            if oid == Oid::INVALID {
+                return None;
+            }
+            pg_sys::LockRelationOid(oid, lock);
+            if pg_sys::get_relname_relid(name.as_ptr(), schema) == oid {
+                return Some(oid);
+            }
+            pg_sys::UnlockRelationOid(oid, lock);
+        }
+        pgrx::check_for_interrupts!();
+    }
+}

@@ -1,0 +1,312 @@
+//! Rows that leave as composite values of the extension's own row types.
+
+use super::call::Call;
+use super::datum::Value;
+use super::relation::{live_attributes, Relation};
+use super::unwinding;
+use crate::error::{CaliberError, CaliberResult, Rule};
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable,
+};
+use std::marker::PhantomData;
+
+/// Names the row type of an entity.
+pub trait RowType {
+    /// Its SQL name.
+    const NAME: &'static str;
+}
+
+/// One row, as a composite datum of `T`'s row type.
+#[derive(Debug)]
+pub struct Row<T> {
+    datum: pg_sys::Datum,
+    of: PhantomData<T>,
+}
+
+/// A row whose type is known only from the relation it came from.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyRow(pg_sys::Datum);
+
+impl AnyRow {
+    /// The first `columns` known columns, which point into this row.
+    pub(crate) fn values(&self, relation: &Relation, columns: usize) -> Vec<Value> {
+        // SAFETY: the datum is a composite of the relation's row type
+        // (RowMaker); the arrays have natts elements.
+        unsafe {
+            let desc = pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1);
+            let natts = (*desc).natts as usize;
+            let header = self.0.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>();
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::varsize(header.cast()) as u32,
+                t_data: header,
+                ..Default::default()
+            };
+            let mut values = vec![pg_sys::Datum::null(); natts];
+            let mut nulls = vec![true; natts];
+            pg_sys::heap_deform_tuple(&mut tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            live_attributes(desc)
+                .into_iter()
+                .take(columns)
+                .map(|a| {
+                    let i = a.number as usize - 1;
+                    Value::new(values[i], nulls[i])
+                })
+                .collect()
+        }
+    }
+}
+
+impl<T> From<AnyRow> for Row<T> {
+    fn from(row: AnyRow) -> Self {
+        Self {
+            datum: row.0,
+            of: PhantomData,
+        }
+    }
+}
+
+// SAFETY: the datum is a composite of the declared type (RowMaker).
+unsafe impl<T> BoxRet for Row<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: made by RowMaker in the caller's memory context.
+        unsafe { fcinfo.return_raw_datum(self.datum) }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<T: RowType> SqlTranslatable for Row<T> {
+    fn argument_sql() -> Result<SqlMapping, ArgumentError> {
+        Ok(SqlMapping::literal(T::NAME))
+    }
+    fn return_sql() -> Result<Returns, ReturnsError> {
+        Ok(Returns::One(SqlMapping::literal(T::NAME)))
+    }
+}
+
+/// Makes rows of the row type from tuples of a table, column by name.
+#[derive(Debug)]
+pub(crate) struct RowMaker {
+    /// Descriptor of the row type, a private copy.
+    desc: pg_sys::TupleDesc,
+    /// For each attribute of the row type: index in the source, or none.
+    source: Vec<Option<usize>>,
+}
+
+impl RowMaker {
+    /// Prepares rows of `relation`'s row type from tuples described by `from`.
+    pub(crate) fn new(relation: &Relation, from: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the row type exists (checked when the relation was opened);
+        // the copy lives in the current memory context.
+        let desc = unsafe { pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1) };
+        let have = live_attributes(from);
+        // SAFETY: desc is valid.
+        let natts = unsafe { (*desc).natts } as usize;
+        let mut source = vec![None; natts];
+        for wanted in live_attributes(desc) {
+            source[wanted.number as usize - 1] = have
+                .iter()
+                .find(|a| a.name == wanted.name)
+                .map(|a| a.number as usize - 1);
+        }
+        Self { desc, source }
+    }
+
+    /// The descriptor of the rows made.
+    pub(crate) fn descriptor(&self) -> pg_sys::TupleDesc {
+        self.desc
+    }
+
+    /// A tuple of the row type from deformed values of the source.
+    fn form(&self, values: &[pg_sys::Datum], nulls: &[bool]) -> pg_sys::HeapTuple {
+        let mut out_values = vec![pg_sys::Datum::null(); self.source.len()];
+        let mut out_nulls = vec![true; self.source.len()];
+        for (i, source) in self.source.iter().enumerate() {
+            if let Some(s) = *source {
+                out_values[i] = values[s];
+                out_nulls[i] = nulls[s];
+            }
+        }
+        // SAFETY: both arrays have natts elements, with values of the column
+        // types, since source and row type have the same columns by name.
+        unsafe {
+            pg_sys::heap_form_tuple(self.desc, out_values.as_mut_ptr(), out_nulls.as_mut_ptr())
+        }
+    }
+
+    /// A composite datum, stamped with the row type and with no pointer to
+    /// out-of-line storage (heap_copy_tuple_as_datum, heaptuple.c).
+    pub(crate) fn datum(&self, values: &[pg_sys::Datum], nulls: &[bool]) -> AnyRow {
+        let tuple = self.form(values, nulls);
+        // SAFETY: the tuple was formed with this descriptor.
+        unsafe {
+            let datum = pg_sys::heap_copy_tuple_as_datum(tuple, self.desc);
+            pg_sys::heap_freetuple(tuple);
+            AnyRow(datum)
+        }
+    }
+}
+
+/// Deformed attributes of a slot.
+///
+/// # Safety
+/// `slot` holds a tuple. The slices are valid until it is cleared.
+pub(crate) unsafe fn slot_attributes<'a>(
+    slot: *mut pg_sys::TupleTableSlot,
+) -> (&'a [pg_sys::Datum], &'a [bool]) {
+    // SAFETY: after slot_getallattrs the arrays hold natts elements.
+    unsafe {
+        pg_sys::slot_getallattrs(slot);
+        let n = (*(*slot).tts_tupleDescriptor).natts as usize;
+        (
+            std::slice::from_raw_parts((*slot).tts_values, n),
+            std::slice::from_raw_parts((*slot).tts_isnull, n),
+        )
+    }
+}
+
+/// The rows of a set-returning function: a tuplestore that spills to disk
+/// beyond work_mem.
+#[derive(Debug)]
+pub struct Rows<T> {
+    sink: RowSink,
+    of: PhantomData<T>,
+}
+
+/// Where a list puts its rows.
+#[derive(Debug)]
+pub struct RowSink {
+    store: *mut pg_sys::Tuplestorestate,
+    info: *mut pg_sys::ReturnSetInfo,
+    maker: Option<RowMaker>,
+}
+
+impl<T> Rows<T> {
+    /// Prepares the result set of this call.
+    ///
+    /// # Errors
+    /// 0A000 where the query cannot take a set.
+    pub fn new(call: &Call) -> CaliberResult<Self> {
+        Ok(Self {
+            sink: RowSink::new(call)?,
+            of: PhantomData,
+        })
+    }
+
+    /// Where to put the rows.
+    pub fn sink(&mut self) -> &mut RowSink {
+        &mut self.sink
+    }
+}
+
+impl RowSink {
+    fn new(call: &Call) -> CaliberResult<Self> {
+        let info = call.result_info();
+        // SAFETY: a non-null result info is a ReturnSetInfo (fmgr README),
+        // valid for the call. The tuplestore lives in the query's context.
+        unsafe {
+            if info.is_null()
+                || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
+                    == 0
+            {
+                return Err(CaliberError::argument(
+                    Rule::Unsupported,
+                    "set-valued function called in context that cannot accept a set",
+                    None,
+                ));
+            }
+            let random = (*info).allowedModes
+                & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32
+                != 0;
+            let before = (*(*info).econtext).ecxt_per_query_memory;
+            let caller = pg_sys::MemoryContextSwitchTo(before);
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            pg_sys::MemoryContextSwitchTo(caller);
+            Ok(Self {
+                store,
+                info,
+                maker: None,
+            })
+        }
+    }
+
+    /// Chooses how rows of `relation` become rows of the result.
+    pub(crate) fn prepare(&mut self, relation: &Relation, from: pg_sys::TupleDesc) {
+        // SAFETY: result info is valid for the call; the descriptor must live
+        // as long as the tuplestore.
+        unsafe {
+            let query = (*(*self.info).econtext).ecxt_per_query_memory;
+            let caller = pg_sys::MemoryContextSwitchTo(query);
+            self.maker = Some(RowMaker::new(relation, from));
+            pg_sys::MemoryContextSwitchTo(caller);
+        }
+    }
+
+    /// Adds a row from deformed values of the source given to `prepare`.
+    pub(crate) fn put(&mut self, values: &[pg_sys::Datum], nulls: &[bool]) {
+        if let Some(maker) = &self.maker {
+            let tuple = maker.form(values, nulls);
+            // SAFETY: tuplestore_puttuple copies the tuple.
+            unsafe {
+                pg_sys::tuplestore_puttuple(self.store, tuple);
+                pg_sys::heap_freetuple(tuple);
+            }
+        }
+    }
+}
+
+// SAFETY: materialize mode as funcapi.h describes it.
+unsafe impl<T> BoxRet for Rows<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: result info was checked when the set was made. Without a
+        // maker no list ran and the set is empty; a NULL descriptor means that
+        // the executor does not check it.
+        unsafe {
+            let info = self.sink.info;
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = self.sink.store;
+            (*info).setDesc = self
+                .sink
+                .maker
+                .as_ref()
+                .map_or(std::ptr::null_mut(), RowMaker::descriptor);
+        }
+        fcinfo.return_null()
+    }
+}
+
+// SAFETY: rows of the declared type are put into the store.
+unsafe impl<T: RowType> SqlTranslatable for Rows<T> {
+    fn argument_sql() -> Result<SqlMapping, ArgumentError> {
+        Err(ArgumentError::SetOf)
+    }
+    fn return_sql() -> Result<Returns, ReturnsError> {
+        Ok(Returns::SetOf(SqlMapping::literal(T::NAME)))
+    }
+}
+
+/// A slot of its own for tuples of a table.
+#[derive(Debug)]
+pub(crate) struct OwnSlot(pub(crate) *mut pg_sys::TupleTableSlot);
+
+impl OwnSlot {
+    /// A slot of the kind that the table's access method wants.
+    pub(crate) fn new(relation: &Relation) -> Self {
+        // SAFETY: the relation is open; NULL means that no list of slots owns
+        // this one.
+        Self(unsafe { pg_sys::table_slot_create(relation.ptr, std::ptr::null_mut()) })
+    }
+}
+
+impl Drop for OwnSlot {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: made above, dropped once; releasing a pin and a
+            // descriptor reference does not raise.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
+        }
+    }
+}
