@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# Sourced: compiling the extension for a major in a container that matches it, and the final image.
+
+# Prints the files (relative to the folder given) that decide what the extension is.
+extension_inputs() { # folder
+    local name
+    (
+        cd "$1"
+        find caliber-pg -type f ! -name '*.snap.new' ! -name '*~' ! -name '.*.sw?'
+        for name in Cargo.toml Cargo.lock rust-toolchain.toml rust-toolchain .cargo/config.toml; do
+            [[ ! -f $name ]] || echo "$name"
+        done
+    )
+}
+
+# The tag covers everything that goes into an image, so that an image of other sources cannot be taken
+# for this one. FOLDER is where the sources are: the checkout, or the copy that is being built.
+image_tag() { # folder, major, features
+    local hash
+    hash=$(
+        {
+            (cd "$1" && extension_inputs . | hash_files)
+            (cd "$CONTAINERS" && find extension lib/extension.sh -type f | hash_files)
+            base_hash "$2"
+            # Inside the workspace, so that a pinned toolchain counts.
+            (cd "$ROOT" && rustc -vV)
+            echo "cargo-pgrx $CARGO_PGRX_VERSION, features $3"
+        } | short_hash
+    )
+    echo "caliber-pg:$2-${3:+$3-}$hash"
+}
+
+# Copies the workspace below target/, so that an edit during the build cannot end up in an image whose
+# tag does not know of it. Only files whose content differs are written, with the time of now: cargo
+# goes by times, and must see exactly what changed since its last build.
+copy_sources() {
+    local copy=$OUT/src file members
+    mkdir -p "$copy"
+    cd "$ROOT"
+    # The other members too: a workspace is not read without them.
+    mapfile -t members < <(find . -mindepth 2 -maxdepth 2 -name Cargo.toml ! -path './target/*' -printf '%h\n')
+    {
+        extension_inputs .
+        find "${members[@]}" -type f \( -name '*.rs' -o -name Cargo.toml \)
+    } | sed 's#^\./##' | sort -u >"$OUT/src.list"
+    while read -r file; do
+        cmp -s "$file" "$copy/$file" && continue
+        mkdir -p "$copy/$(dirname "$file")"
+        cp --no-preserve=timestamps "$file" "$copy/$file"
+    done <"$OUT/src.list"
+    (cd "$copy" && find . -type f | sed 's#^\./##' | sort | comm -23 - "$OUT/src.list" | xargs -r -d '\n' rm -f)
+    cd - >/dev/null
+}
+
+# Runs a command in the builder container of a major: no network, what cargo has fetched on the host
+# is mounted read only, the copied sources are /src, and a folder below target/ is /out. OWNER is the
+# user (the one who runs this, so that nothing below target/ belongs to somebody else).
+in_builder() { # major, folder for output, command…
+    local major=$1 out=$2 cargo_home=${CARGO_HOME:-$HOME/.cargo} sysroot options=()
+    local bin=/usr/lib/postgresql/$major/bin
+    shift 2
+    sysroot=$(cd "$ROOT" && rustc --print sysroot)
+    [[ $sysroot != /usr ]] || die "a Rust toolchain of rustup's is needed (one in /usr cannot be mounted)"
+    [[ ! -f $cargo_home/config.toml ]] || options+=(--volume "$cargo_home/config.toml:/cargo/config.toml:ro")
+    [[ -z ${PASSWD:-} ]] || options+=(--volume "$PASSWD:/etc/passwd:ro")
+    docker run --rm --init --network none --user "${OWNER:-$(id -u):$(id -g)}" "${options[@]}" \
+        --tmpfs /cargo:mode=1777 --volume "$cargo_home/registry:/cargo/registry:ro" \
+        --volume "$sysroot:/rust:ro" --volume "$(cargo_pgrx):/usr/local/bin/cargo-pgrx:ro" \
+        --volume "$OUT/src:/src:ro" --volume "$out:/out" --workdir /src/caliber-pg \
+        --env HOME=/out/home --env CARGO_HOME=/cargo --env CARGO_TARGET_DIR=/out --env CARGO_NET_OFFLINE=true \
+        --env CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}" --env "PGRX_PG_CONFIG_PATH=$bin/pg_config" \
+        --env "PATH=/rust/bin:$bin:/usr/local/bin:/usr/bin:/bin" \
+        "caliber-builder:$major-$(base_hash "$major")" "$@"
+}
+
+package_extension() { # major, features
+    local target=$OUT/target-$1${2:+-$2}
+    # Variants have folders of their own, because cargo gives the library of each the same name. Most
+    # of the work is in the dependencies, which are the same: start from them.
+    if [[ -n $2 && ! -d $target && -d $OUT/target-$1 ]]; then
+        rm -rf "$target.part"
+        cp -a --reflink=auto "$OUT/target-$1" "$target.part"
+        mv "$target.part" "$target"
+    fi
+    mkdir -p "$target/home"
+    rm -rf "$target/package"
+    in_builder "$1" "$target" \
+        cargo pgrx package --pg-config "/usr/lib/postgresql/$1/bin/pg_config" \
+        --no-default-features --features "pg$1${2:+,$2}" --out-dir /out/package
+}
+
+cargo_pgrx() {
+    local program=${CARGO_HOME:-$HOME/.cargo}/bin/cargo-pgrx
+    [[ -x $program ]] && "$program" pgrx --version 2>/dev/null | grep -qF " $CARGO_PGRX_VERSION" ||
+        die "cargo-pgrx $CARGO_PGRX_VERSION is missing; run \`containers/deps\`"
+    echo "$program"
+}
+
+# Builds the image of a major if it is missing and leaves its tag in TAG. Call with the lock held.
+need_image() { # major, features
+    local context=$OUT/context/$1${2:+-$2} hash
+    TAG=$(image_tag "$ROOT" "$1" "$2")
+    ! have_image "$TAG" || return 0
+    need_base "$1"
+    hash=$(base_hash "$1")
+    copy_sources
+    TAG=$(image_tag "$OUT/src" "$1" "$2") # of what is built, whatever is edited meanwhile
+    (cd "$ROOT" && step "crates" cargo fetch --locked)
+    step "PostgreSQL $1: extension${2:+ with $2}" package_extension "$1" "$2"
+    rm -rf "$context"
+    mkdir -p "$context/rootfs/usr/local/bin"
+    cp -R "$OUT/target-$1${2:+-$2}/package/." "$context/rootfs/"
+    cp "$CONTAINERS/extension/entrypoint" "$context/rootfs/usr/local/bin/caliber-entrypoint"
+    step "PostgreSQL $1: image $TAG" docker_build "$context" --file "$CONTAINERS/extension/Dockerfile" \
+        --build-arg "BASE=caliber-base:$1-$hash" --tag "$TAG"
+}
