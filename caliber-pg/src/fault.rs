@@ -4,14 +4,35 @@
 /// Every fault by name, with the mistake it stands for.
 pub const FAULTS: &[(&str, &str)] = &[
     ("skip_index_entry", "one index of a table gets no entries"),
-    ("hot_flag_ignored", "no index entries after an update that is not HOT"),
-    ("no_command_counter_increment", "a write is not visible to the next command"),
-    ("stale_command_id", "a read misses what its own statement wrote"),
-    ("wall_clock_created_at", "timestamps show the wall clock instead of the transaction's start"),
-    ("skip_foreign_key", "AFTER ROW triggers, foreign keys among them, are not queued"),
+    (
+        "hot_flag_ignored",
+        "no index entries after an update that is not HOT",
+    ),
+    (
+        "no_command_counter_increment",
+        "a write is not visible to the next command",
+    ),
+    (
+        "stale_command_id",
+        "a read misses what its own statement wrote",
+    ),
+    (
+        "wall_clock_created_at",
+        "timestamps show the wall clock instead of the transaction's start",
+    ),
+    (
+        "skip_foreign_key",
+        "AFTER ROW triggers, foreign keys among them, are not queued",
+    ),
     ("skip_privileges", "table rights are not checked"),
-    ("weak_relation_lock", "a writer locks the table like a reader"),
-    ("after_includes_start", "a page of a list repeats the last row of the page before"),
+    (
+        "weak_relation_lock",
+        "a writer locks the table like a reader",
+    ),
+    (
+        "after_includes_start",
+        "a page of a list repeats the last row of the page before",
+    ),
     ("illegal_transition", "a final state may be left"),
 ];
 

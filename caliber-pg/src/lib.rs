@@ -5,6 +5,7 @@
 //! the `heap` engine gets there without parsing or planning one. See
 //! `engine` for the trait, `entity` for the functions, `pg` for the server.
 
+mod cold;
 pub mod counters;
 pub mod engine;
 pub mod entity;
@@ -15,8 +16,6 @@ pub mod pg;
 pub mod settings;
 
 ::pgrx::pg_module_magic!();
-
-::pgrx::extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
 
 /// Called once when the library is loaded into a process.
 #[pgrx::pg_guard]

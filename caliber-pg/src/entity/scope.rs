@@ -74,7 +74,6 @@ impl RowType for Scope {
 /// vetoes the row. A parent scope must be of the same trajectory.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_scope_create(
-    call: Call,
     trajectory_id: UuidArg,
     name: TextArg,
     purpose: default!(TextArg, "NULL"),
@@ -82,6 +81,7 @@ fn caliber_scope_create(
     parent_scope_id: default!(UuidArg, "NULL"),
     metadata: default!(JsonbArg, "NULL"),
     id: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Id> {
     Returned::from(|| {
         let trajectory = args::required("trajectory_id", &trajectory_id)?;
@@ -112,7 +112,7 @@ fn caliber_scope_create(
 
 /// A scope by id, or NULL (R2.2).
 #[pg_extern(stable, parallel_safe)]
-fn caliber_scope_get(call: Call, scope_id: UuidArg) -> Returned<Row<Scope>> {
+fn caliber_scope_get(scope_id: UuidArg, call: Call) -> Returned<Row<Scope>> {
     Returned::from(|| {
         let key = scope_id.value();
         if key.is_null() {
@@ -125,7 +125,7 @@ fn caliber_scope_get(call: Call, scope_id: UuidArg) -> Returned<Row<Scope>> {
 
 /// The active scope of a trajectory with the greatest id, or NULL.
 #[pg_extern(stable, parallel_safe)]
-fn caliber_scope_get_current(call: Call, trajectory_id: UuidArg) -> Returned<Row<Scope>> {
+fn caliber_scope_get_current(trajectory_id: UuidArg, call: Call) -> Returned<Row<Scope>> {
     Returned::from(|| {
         let trajectory = args::required("trajectory_id", &trajectory_id)?;
         let table = Table::open(&call, &SCOPE, &Rights::select())?;
@@ -142,7 +142,7 @@ fn caliber_scope_get_current(call: Call, trajectory_id: UuidArg) -> Returned<Row
 /// Closes a scope once and for all (R2.3). False if there is none, or it is
 /// closed already.
 #[pg_extern(volatile, parallel_unsafe)]
-fn caliber_scope_close(call: Call, scope_id: UuidArg) -> Returned<bool> {
+fn caliber_scope_close(scope_id: UuidArg, call: Call) -> Returned<bool> {
     Returned::always(|| {
         let key = args::required("scope_id", &scope_id)?;
         let rights = Rights::update(SCOPE_ID, vec![IS_ACTIVE, CLOSED_AT]).and_select();
@@ -166,9 +166,9 @@ fn caliber_scope_close(call: Call, scope_id: UuidArg) -> Returned<bool> {
 /// if there is no such scope, 55000 if it is closed.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_scope_update_tokens(
-    call: Call,
     scope_id: UuidArg,
     tokens_used: IntArg,
+    call: Call,
 ) -> Returned<bool> {
     Returned::always(|| {
         let id = args::required_id("scope_id", &scope_id)?;
@@ -195,7 +195,7 @@ fn caliber_scope_update_tokens(
 /// Changes name, purpose, checkpoint, token_budget or metadata. False if there
 /// is no such scope. An empty object writes nothing.
 #[pg_extern(volatile, parallel_unsafe)]
-fn caliber_scope_update(call: Call, scope_id: UuidArg, updates: JsonbArg) -> Returned<bool> {
+fn caliber_scope_update(scope_id: UuidArg, updates: JsonbArg, call: Call) -> Returned<bool> {
     Returned::always(|| {
         let key = args::required("scope_id", &scope_id)?;
         let changes = updates::read(&SCOPE, &updates, UPDATABLE)?;
@@ -212,10 +212,10 @@ fn caliber_scope_update(call: Call, scope_id: UuidArg, updates: JsonbArg) -> Ret
 /// The scopes of a trajectory, by id (R2.4).
 #[pg_extern(stable, parallel_safe)]
 fn caliber_scope_list_by_trajectory(
-    call: Call,
     trajectory_id: UuidArg,
     max_rows: default!(IntArg, "NULL"),
     after: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Rows<Scope>> {
     Returned::always(|| {
         let trajectory = args::required("trajectory_id", &trajectory_id)?;
@@ -235,7 +235,7 @@ fn caliber_scope_list_by_trajectory(
 
 /// Deletes a scope. False if there is none; 23503 while any row refers to it.
 #[pg_extern(volatile, parallel_unsafe)]
-fn caliber_scope_delete(call: Call, scope_id: UuidArg) -> Returned<bool> {
+fn caliber_scope_delete(scope_id: UuidArg, call: Call) -> Returned<bool> {
     Returned::always(|| {
         let key = args::required("scope_id", &scope_id)?;
         let table = Table::open(&call, &SCOPE, &Rights::delete(SCOPE_ID))?;

@@ -90,13 +90,13 @@ impl RowType for Trajectory {
 /// With a parent, the root is the parent's root, or the parent.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_trajectory_create(
-    call: Call,
     name: TextArg,
     description: default!(TextArg, "NULL"),
     agent_id: default!(UuidArg, "NULL"),
     parent_trajectory_id: default!(UuidArg, "NULL"),
     metadata: default!(JsonbArg, "NULL"),
     id: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Id> {
     Returned::from(|| {
         let name = args::non_empty("name", &name)?;
@@ -135,7 +135,7 @@ fn caliber_trajectory_create(
 
 /// A task by id, or NULL (R1.2).
 #[pg_extern(stable, parallel_safe)]
-fn caliber_trajectory_get(call: Call, trajectory_id: UuidArg) -> Returned<Row<Trajectory>> {
+fn caliber_trajectory_get(trajectory_id: UuidArg, call: Call) -> Returned<Row<Trajectory>> {
     Returned::from(|| {
         let key = trajectory_id.value();
         if key.is_null() {
@@ -152,9 +152,9 @@ fn caliber_trajectory_get(call: Call, trajectory_id: UuidArg) -> Returned<Row<Tr
 /// Naming the parent moves the task and everything below it to another tree.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_trajectory_update(
-    call: Call,
     trajectory_id: UuidArg,
     updates: JsonbArg,
+    call: Call,
 ) -> Returned<bool> {
     Returned::always(|| {
         let id = args::required_id("trajectory_id", &trajectory_id)?;
@@ -183,10 +183,10 @@ fn caliber_trajectory_update(
 /// move, and replaces the outcome of a task that is final in that status.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_trajectory_set_status(
-    call: Call,
     trajectory_id: UuidArg,
     status: TextArg,
     outcome: default!(JsonbArg, "NULL"),
+    call: Call,
 ) -> Returned<bool> {
     Returned::always(|| {
         let id = args::required_id("trajectory_id", &trajectory_id)?;
@@ -229,10 +229,10 @@ fn caliber_trajectory_set_status(
 /// Tasks in one status, by id (R1.5).
 #[pg_extern(stable, parallel_safe)]
 fn caliber_trajectory_list_by_status(
-    call: Call,
     status: TextArg,
     max_rows: default!(IntArg, "NULL"),
     after: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         args::one_of("trajectory", "status", &status, LIFE.states)?;
@@ -243,10 +243,10 @@ fn caliber_trajectory_list_by_status(
 /// The tasks directly below a task, by id.
 #[pg_extern(stable, parallel_safe)]
 fn caliber_trajectory_list_children(
-    call: Call,
     trajectory_id: UuidArg,
     max_rows: default!(IntArg, "NULL"),
     after: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         let parent = args::required("trajectory_id", &trajectory_id)?;
@@ -257,10 +257,10 @@ fn caliber_trajectory_list_children(
 /// The tasks of an agent, by id.
 #[pg_extern(stable, parallel_safe)]
 fn caliber_trajectory_list_by_agent(
-    call: Call,
     agent_id: UuidArg,
     max_rows: default!(IntArg, "NULL"),
     after: default!(UuidArg, "NULL"),
+    call: Call,
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         let agent = args::required("agent_id", &agent_id)?;
@@ -270,7 +270,7 @@ fn caliber_trajectory_list_by_agent(
 
 /// Deletes a task. False if there is none; 23503 while any row refers to it.
 #[pg_extern(volatile, parallel_unsafe)]
-fn caliber_trajectory_delete(call: Call, trajectory_id: UuidArg) -> Returned<bool> {
+fn caliber_trajectory_delete(trajectory_id: UuidArg, call: Call) -> Returned<bool> {
     Returned::always(|| {
         let key = args::required("trajectory_id", &trajectory_id)?;
         let table = Table::open(&call, &TRAJECTORY, &Rights::delete(TRAJECTORY_ID))?;

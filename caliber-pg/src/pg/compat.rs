@@ -170,13 +170,7 @@ pub unsafe fn init_epq(epq: *mut pg_sys::EPQState, estate: *mut pg_sys::EState) 
     // SAFETY: the caller's promise.
     unsafe {
         #[cfg(feature = "pg15")]
-        pg_sys::EvalPlanQualInit(
-            epq,
-            estate,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            -1,
-        );
+        pg_sys::EvalPlanQualInit(epq, estate, std::ptr::null_mut(), std::ptr::null_mut(), -1);
         #[cfg(not(feature = "pg15"))]
         pg_sys::EvalPlanQualInit(
             epq,
@@ -233,7 +227,11 @@ pub unsafe fn tuple_update(
                 lock_mode,
                 &mut all,
             );
-            let entries = if all { NewEntries::All } else { NewEntries::None };
+            let entries = if all {
+                NewEntries::All
+            } else {
+                NewEntries::None
+            };
             (result, entries)
         }
         #[cfg(not(feature = "pg15"))]

@@ -145,8 +145,7 @@ impl Value {
         // call; a conversion returns a palloc'd NUL-terminated string.
         unsafe {
             let p = bytes.as_ptr().cast();
-            let out =
-                pg_sys::pg_server_to_any(p, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
+            let out = pg_sys::pg_server_to_any(p, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
             if out.is_null() || std::ptr::eq(out, p) {
                 Some(String::from_utf8_lossy(&bytes).into_owned())
             } else {

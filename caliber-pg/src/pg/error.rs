@@ -140,10 +140,7 @@ pub fn raise_report(report: &Report) -> ! {
                         c_int::from(pg_sys::PG_DIAG_SCHEMA_NAME),
                         schema_ptr,
                     );
-                    pg_sys::err_generic_string(
-                        c_int::from(pg_sys::PG_DIAG_TABLE_NAME),
-                        table_ptr,
-                    );
+                    pg_sys::err_generic_string(c_int::from(pg_sys::PG_DIAG_TABLE_NAME), table_ptr);
                 }
                 if !constraint_ptr.is_null() {
                     pg_sys::err_generic_string(

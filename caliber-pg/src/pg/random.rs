@@ -27,7 +27,7 @@ fn random_bits(bits: u32) -> u128 {
 /// Milliseconds since 1970.
 fn unix_millis() -> u64 {
     const EPOCH_MS: i64 = 946_684_800_000; // 2000-01-01
-    // SAFETY: reads the clock.
+                                           // SAFETY: reads the clock.
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
     u64::try_from(now / 1000 + EPOCH_MS).unwrap_or(0)
 }

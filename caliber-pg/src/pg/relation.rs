@@ -178,10 +178,7 @@ impl Relation {
     /// child that was dropped, so pg_inherits is asked (pg_inherits.c).
     pub fn has_children(&self) -> bool {
         unsafe extern "C-unwind" {
-            fn find_inheritance_children(
-                parent: Oid,
-                lock: pg_sys::LOCKMODE,
-            ) -> *mut pg_sys::List;
+            fn find_inheritance_children(parent: Oid, lock: pg_sys::LOCKMODE) -> *mut pg_sys::List;
         }
         if !self.class().relhassubclass {
             return false;

@@ -284,7 +284,9 @@ unsafe impl<T: RowType> SqlTranslatable for Rows<T> {
         Err(ArgumentError::SetOf)
     }
     fn return_sql() -> Result<Returns, ReturnsError> {
-        Ok(Returns::SetOf(SqlMapping::literal(T::NAME)))
+        // pgrx knows a set only by the name of its own iterator type, so the
+        // words are part of the type here.
+        Ok(Returns::One(SqlMapping::As(format!("SETOF {}", T::NAME))))
     }
 }
 

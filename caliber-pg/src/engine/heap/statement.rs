@@ -52,8 +52,8 @@ impl Statement {
                 (*(*info).ri_TrigDesc).trig_update_after_row = false;
                 (*(*info).ri_TrigDesc).trig_delete_after_row = false;
             }
-            let epq = pg_sys::palloc0(std::mem::size_of::<pg_sys::EPQState>())
-                .cast::<pg_sys::EPQState>();
+            let epq =
+                pg_sys::palloc0(std::mem::size_of::<pg_sys::EPQState>()).cast::<pg_sys::EPQState>();
             compat::init_epq(epq, estate);
             pg_sys::AfterTriggerBeginQuery();
             let transition = pg_sys::MakeTransitionCaptureState(

@@ -104,7 +104,10 @@ impl<'t> Text<'t> {
     }
 
     pub(super) fn get(table: &'t Table, key: Value) -> Self {
-        Self::new(table, "SELECT x.* FROM ").table().add(" x").key(key)
+        Self::new(table, "SELECT x.* FROM ")
+            .table()
+            .add(" x")
+            .key(key)
     }
 
     pub(super) fn exists(table: &'t Table, key: Value) -> Self {
@@ -132,16 +135,15 @@ impl<'t> Text<'t> {
         }
         let name = text.column(key);
         if let Some(after) = list.after {
-            text = text
-                .add(&format!("{lead}x.{name} {GT} "))
-                .value(key, after);
+            text = text.add(&format!("{lead}x.{name} {GT} ")).value(key, after);
         }
         text = text.add(&format!(" ORDER BY x.{name}"));
         if last {
             return text.add(" DESC LIMIT 1");
         }
         if let Some(n) = list.max_rows {
-            text.parameters.push((ColumnType::Int8.oid(), Value::int8(n)));
+            text.parameters
+                .push((ColumnType::Int8.oid(), Value::int8(n)));
             let n = text.parameters.len();
             text = text.add(&format!(" LIMIT ${n}"));
         }
