@@ -1,0 +1,250 @@
+//! Servers: a PostgreSQL of a major with the extension, from whoever has one.
+
+mod container;
+mod database;
+mod guard;
+mod local;
+mod pool;
+mod url;
+
+pub use database::Database;
+pub use pool::Servers;
+
+use crate::config::Major;
+use crate::session::{Session, Target};
+use anyhow::{bail, Context, Result};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Which build of the extension a server carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// What is shipped.
+    #[default]
+    Release,
+    /// With the cargo feature `faults`.
+    Faults,
+}
+
+/// Where servers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Containers from the images of `containers/`.
+    Container {
+        /// What the engine says of itself.
+        engine: String,
+    },
+    /// Temporary clusters of PostgreSQL installations found here.
+    Local {
+        /// Why not containers.
+        because: String,
+    },
+    /// Servers that someone else runs (`VERIFY_URL_<major>`).
+    Url,
+}
+
+impl Provider {
+    /// The provider that is asked for by `VERIFY_PROVIDER`, or the first that answers.
+    ///
+    /// # Errors
+    /// When the one that is asked for cannot be used.
+    pub fn choose() -> Result<Self> {
+        match std::env::var("VERIFY_PROVIDER").ok().as_deref() {
+            None | Some("") => Ok(match container::engine() {
+                Ok(engine) => Self::Container { engine },
+                Err(why) => Self::Local {
+                    because: format!("no Docker engine answers ({why})"),
+                },
+            }),
+            Some("container") => Ok(Self::Container {
+                engine: container::engine().context("VERIFY_PROVIDER=container")?,
+            }),
+            Some("local") => Ok(Self::Local {
+                because: "VERIFY_PROVIDER=local".to_owned(),
+            }),
+            Some("url") => Ok(Self::Url),
+            Some(other) => bail!("VERIFY_PROVIDER={other}: container, local or url"),
+        }
+    }
+
+    fn start(&self, major: Major, flavour: Flavour, life: Life) -> Result<Started> {
+        if let Some(url) = url::configured(major) {
+            return url::connect(&url);
+        }
+        match self {
+            Self::Container { .. } => container::start(major, flavour, life),
+            Self::Local { .. } => local::start(major, flavour, life),
+            Self::Url => bail!("VERIFY_URL_{major} is not set"),
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container { engine } => write!(f, "container ({engine})"),
+            Self::Local { because } => write!(f, "local ({because})"),
+            Self::Url => f.write_str("url (VERIFY_URL_<major>)"),
+        }
+    }
+}
+
+/// How long a server lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// As long as this process, crash or not.
+    Process,
+    /// Until somebody stops it: the demo.
+    Left,
+}
+
+/// What a provider hands over.
+struct Started {
+    target: Target,
+    /// Provider and image, for reports.
+    description: String,
+    /// How a person stops it, if it is left running.
+    stop: String,
+    handle: Box<dyn Handle>,
+}
+
+/// What only the provider can do with a server.
+trait Handle: Send + Sync {
+    /// The server's log, as far as it can be had.
+    fn log(&self) -> String;
+}
+
+/// A running server whose template database is prepared.
+pub struct Server {
+    /// Its major version.
+    pub major: Major,
+    /// Where it comes from: provider and image.
+    pub description: String,
+    /// `version()`.
+    pub version: String,
+    /// How to stop it by hand.
+    pub stop: String,
+    target: Target,
+    handle: Box<dyn Handle>,
+    databases: AtomicU32,
+    idle: Mutex<Vec<String>>,
+}
+
+impl Server {
+    /// Starts a server and prepares its template.
+    ///
+    /// # Errors
+    /// When the provider has no such server, or it does not work.
+    pub fn start(
+        provider: &Provider,
+        major: Major,
+        flavour: Flavour,
+        life: Life,
+    ) -> Result<Arc<Self>> {
+        let started = provider.start(major, flavour, life)?;
+        let prepared = (|| {
+            let mut admin = Session::connect(&started.target)?;
+            let version = admin.value("SELECT version()")?.unwrap_or_default();
+            let number = admin.value("SHOW server_version_num")?.unwrap_or_default();
+            if number.parse::<u32>().unwrap_or(0) / 10_000 != u32::from(major) {
+                bail!("asked for PostgreSQL {major}, got {version}");
+            }
+            database::make_template(&started.target)?;
+            Ok(version)
+        })();
+        match prepared {
+            Ok(version) => Ok(Arc::new(Self {
+                major,
+                description: started.description,
+                version,
+                stop: started.stop,
+                target: started.target,
+                handle: started.handle,
+                databases: AtomicU32::new(0),
+                idle: Mutex::new(Vec::new()),
+            })),
+            Err(error) => {
+                let log: Vec<String> = started
+                    .handle
+                    .log()
+                    .lines()
+                    .rev()
+                    .take(12)
+                    .map(str::to_owned)
+                    .collect();
+                let tail: Vec<String> = log.into_iter().rev().collect();
+                Err(error.context(format!(
+                    "{}; its log ends:\n{}",
+                    started.description,
+                    tail.join("\n")
+                )))
+            }
+        }
+    }
+
+    /// A superuser's connection to the maintenance database.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.handle.log()
+    }
+
+    /// A clone of the template: one that another test gave back with empty
+    /// tables, or a new one.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn database(self: &Arc<Self>) -> Result<Database> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        match idle {
+            Some(name) => Ok(Database::new(self, &name)),
+            None => self.fresh_database(),
+        }
+    }
+
+    /// A new clone of the template, for a test that changes more than rows.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn fresh_database(self: &Arc<Self>) -> Result<Database> {
+        let name = format!(
+            "{}_{}",
+            database::prefix(),
+            self.databases.fetch_add(1, Ordering::Relaxed)
+        );
+        database::create(&self.target, &name, &database::template())?;
+        Ok(Database::new(self, &name))
+    }
+
+    /// A new database without the extension.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn empty_database(self: &Arc<Self>) -> Result<Database> {
+        let name = format!(
+            "{}_{}",
+            database::prefix(),
+            self.databases.fetch_add(1, Ordering::Relaxed)
+        );
+        database::create(&self.target, &name, "template0")?;
+        Ok(Database::new(self, &name))
+    }
+
+    fn give_back(&self, name: String) {
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.push(name);
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL {} from {}", self.major, self.description)
+    }
+}

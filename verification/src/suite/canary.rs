@@ -1,0 +1,98 @@
+//! Is the harness alive? Damage is done behind the judges' backs, and the
+//! checks must see it.
+
+use crate::entity::ids::Ids;
+use crate::entity::trajectory;
+use crate::judge::{execute, Bench, Engine};
+use crate::plan::{Plan, Step};
+use crate::runner::{Context, Outcome, Test};
+use anyhow::{bail, Result};
+
+/// One per kind of check.
+#[must_use]
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::new(
+            "canary::changed_row",
+            "a row that differs between judges is caught",
+            changed_row,
+        ),
+        Test::new(
+            "canary::missing_index_entry",
+            "an index entry that is missing is caught",
+            missing_entry,
+        ),
+        Test::new(
+            "canary::stale_index_entry",
+            "an index entry at the wrong place is caught",
+            stale_entry,
+        ),
+    ]
+}
+
+fn plan(steps: Vec<Step>) -> Plan {
+    Plan {
+        property: "canary".to_owned(),
+        entity: "trajectory".to_owned(),
+        on_duplicate_return: false,
+        savepoint_each: false,
+        steps,
+    }
+}
+
+fn create() -> Step {
+    Step::Call(trajectory::plain(&Ids::new(1), 0))
+}
+
+/// The first judge's database gets the damage, the plan must find it.
+fn caught(bench: &mut Bench, steps: Vec<Step>) -> Result<Outcome> {
+    match execute(bench, &plan(steps)) {
+        Ok(_) => bail!("the damage went unnoticed"),
+        Err(mismatch) => Ok(Outcome::Passed(format!("caught: {}", mismatch.why))),
+    }
+}
+
+fn changed_row(context: &Context) -> Result<Outcome> {
+    let mut bench = Bench::open_fresh(&context.server, &[Engine::Client, Engine::Client])?;
+    bench.judges[0].session().batch(
+        "CREATE FUNCTION quietly() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.description := 'changed'; RETURN NEW; END $$;
+         CREATE TRIGGER quietly BEFORE INSERT ON caliber_trajectory FOR EACH ROW EXECUTE FUNCTION quietly()",
+    )?;
+    caught(&mut bench, vec![create(), Step::CheckTables])
+}
+
+const STATUS_INDEX: &str =
+    "(SELECT indexrelid FROM pg_index WHERE indrelid = 'caliber_trajectory'::regclass
+    AND NOT indisunique AND indpred IS NULL)";
+
+fn missing_entry(context: &Context) -> Result<Outcome> {
+    let mut bench = Bench::open_fresh(&context.server, &[Engine::Client])?;
+    let ready = |ready: bool| {
+        format!("UPDATE pg_index SET indisready = {ready} WHERE indexrelid = {STATUS_INDEX}")
+    };
+    bench.prepare(&ready(false))?;
+    execute(&mut bench, &plan(vec![create(), Step::CheckTables]))?;
+    bench.prepare(&ready(true))?;
+    caught(&mut bench, vec![Step::CheckIndexes])
+}
+
+fn stale_entry(context: &Context) -> Result<Outcome> {
+    let mut bench = Bench::open_fresh(&context.server, &[Engine::Client])?;
+    let mut creates: Vec<Step> = (0..6)
+        .map(|slot| Step::Call(trajectory::plain(&Ids::new(1), slot)))
+        .collect();
+    creates.push(Step::CheckIndexes);
+    execute(&mut bench, &plan(creates))?;
+    // With the index hidden, an UPDATE of its column is HOT and leaves the entry where it was.
+    bench.prepare(&format!(
+        "CREATE TEMP TABLE hidden AS SELECT * FROM pg_index WHERE indexrelid = {STATUS_INDEX};
+         DELETE FROM pg_index WHERE indexrelid = {STATUS_INDEX}"
+    ))?;
+    bench.prepare(&format!(
+        "UPDATE caliber_trajectory SET status = 'suspended' WHERE trajectory_id = '{}'",
+        Ids::new(1).of("trajectory", 0)
+    ))?;
+    bench.prepare("INSERT INTO pg_index SELECT * FROM hidden")?;
+    caught(&mut bench, vec![Step::CheckIndexes])
+}

@@ -1,0 +1,16 @@
+//! The standard set: one file per topic. A topic gives tests by a function
+//! `tests() -> Vec<Test>`, and is listed in [`all`].
+
+mod canary;
+mod properties;
+
+use crate::runner::Test;
+
+/// Every test that `cargo test` runs on each major.
+#[must_use]
+pub fn all() -> Vec<Test> {
+    let mut tests = Vec::new();
+    tests.extend(canary::tests());
+    tests.extend(properties::tests());
+    tests
+}
