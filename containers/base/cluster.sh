@@ -19,7 +19,7 @@ install -d -o postgres -g postgres /tmp/cluster
 setpriv --reuid=postgres --regid=postgres --init-groups \
     initdb --pgdata=/tmp/cluster --username=postgres --encoding=UTF8 --locale=C.UTF-8 \
     --data-checksums --auth=trust >/dev/null
-# One file, because a thousand small ones are slow to read from a layered file system.
+# One small file: a layered file system takes a second for forty megabytes, or for a thousand files.
 mkdir -p /usr/lib/caliber
-tar -C /tmp/cluster -cf /usr/lib/caliber/cluster.tar .
+tar -C /tmp/cluster -czf /usr/lib/caliber/cluster.tar.gz .
 rm -rf /tmp/cluster /caliber

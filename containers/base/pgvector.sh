@@ -10,8 +10,8 @@ pgxs() { # directory, make arguments…
 }
 
 build_pgvector() { # working directory; leaves the compiled sources in its src/
-    fetch_source pgvector "$PGVECTOR_SUITE" "$PGVECTOR_SHA256" "$1"
-    grep -q "default_version = '$PGVECTOR_VERSION'" "$1/src/vector.control"
+    fetch_source pgvector "$PGVECTOR_SUITE" "$PGVECTOR_SHA256" "$1" || return
+    grep -q "default_version = '$PGVECTOR_VERSION'" "$1/src/vector.control" || return
     if [[ $MAJOR = 18 ]]; then
         # pgvector supports 18 from 0.8.1 on. For 0.8.0 two uses of what changed in 18 are adapted;
         # nothing else differs between the majors.

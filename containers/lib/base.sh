@@ -2,6 +2,28 @@
 # Sourced: the images `caliber-base` (a server with pgvector) and `caliber-builder` (the same with
 # headers and compilers), of one major.
 
+# Is the image here, or can it be pulled? A registry that has not begun to answer after 15 seconds
+# will not; one that has may take its time.
+can_have() { # image
+    local answer pid status=1
+    have_image "$1" && return 0
+    answer=$(mktemp)
+    docker pull "$1" >"$answer" 2>&1 &
+    pid=$!
+    for _ in $(seq 75); do
+        if grep -q 'Pulling from' "$answer"; then
+            say "pulling $1 …"
+            wait "$pid" && status=0
+            break
+        fi
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.2
+    done
+    kill "$pid" 2>/dev/null
+    rm -f "$answer"
+    return $status
+}
+
 # public: images of the well-known registry can be pulled. distro: they cannot, and everything is made
 # from Debian's packages. Finding out may take a while where packets vanish, so the answer is kept for
 # half a day; CALIBER_BASE overrides it.
@@ -12,8 +34,7 @@ base_kind() {
     '')
         if [[ -n $(find "$kept" -mmin -720 2>/dev/null) ]]; then
             CALIBER_BASE=$(<"$kept")
-        elif have_image "pgvector/pgvector:pg${MAJORS[-1]}" ||
-            timeout 300 docker pull -q "pgvector/pgvector:pg${MAJORS[-1]}" >/dev/null 2>&1; then
+        elif can_have "pgvector/pgvector:pg${MAJORS[-1]}"; then
             CALIBER_BASE=public
         else
             CALIBER_BASE=distro
@@ -62,8 +83,7 @@ machine_mirror() {
 need_debian() { # image
     local suite=${1#debian:}
     suite=${suite%-slim}
-    have_image "$1" && return 0
-    if [[ $CALIBER_BASE = public ]] || timeout 20 docker pull -q "$1" >/dev/null 2>&1; then return 0; fi
+    if can_have "$1"; then return 0; fi
     command -v debootstrap >/dev/null || die "debootstrap is missing; run \`containers/deps\`"
     step "$1 (debootstrap)" import_debian "$1" "$suite"
 }
@@ -73,10 +93,10 @@ import_debian() { # image, suite
     tree=$(mktemp -d /var/tmp/caliber-debian.XXXXXX)
     # debootstrap makes device nodes and changes root, so it needs root; so does packing its tree.
     # shellcheck disable=SC2046  # no mirror known: no argument, debootstrap has a default
-    sudo_if_needed debootstrap --variant=minbase --include=ca-certificates "$2" "$tree" $(machine_mirror)
+    sudo_if_needed debootstrap --variant=minbase --include=ca-certificates "$2" "$tree" $(machine_mirror) || return
     sudo_if_needed tar -C "$tree" --exclude='./var/cache/apt/archives/*.deb' \
         --exclude='./var/lib/apt/lists/*' --exclude='./proc/*' --exclude='./sys/*' -c . |
-        docker import --change 'CMD ["bash"]' - "$1"
+        docker import --change 'CMD ["bash"]' - "$1" || return
     sudo_if_needed rm -rf --one-file-system "$tree"
 }
 

@@ -27,7 +27,8 @@ last_line() {
 }
 
 # Runs a long command with its output in a log file: one line when it starts, one every 20 seconds,
-# one when it ends. On failure the end of the log is shown even with --quiet.
+# one when it ends. On failure the end of the log is shown even with --quiet. (In a function that is
+# called through this, a failing command does not end the function by itself.)
 step() { # title, command…
     local title=$1 log started=$SECONDS watcher status=0
     shift

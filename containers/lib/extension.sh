@@ -5,7 +5,7 @@
 extension_inputs() { # folder
     local name
     (
-        cd "$1"
+        cd "$1" || exit
         find caliber-pg -type f ! -name '*.snap.new' ! -name '*~' ! -name '.*.sw?'
         for name in Cargo.toml Cargo.lock rust-toolchain.toml rust-toolchain .cargo/config.toml; do
             [[ ! -f $name ]] || echo "$name"
@@ -22,8 +22,7 @@ image_tag() { # folder, major, features
             (cd "$1" && extension_inputs . | hash_files)
             (cd "$CONTAINERS" && find extension lib/extension.sh -type f | hash_files)
             base_hash "$2"
-            # Inside the workspace, so that a pinned toolchain counts.
-            (cd "$ROOT" && rustc -vV)
+            (cd "$ROOT" && rustc -vV) # inside the workspace, so that a pinned toolchain counts
             echo "cargo-pgrx $CARGO_PGRX_VERSION, features $3"
         } | short_hash
     )
@@ -36,7 +35,7 @@ image_tag() { # folder, major, features
 copy_sources() {
     local copy=$OUT/src file members
     mkdir -p "$copy"
-    cd "$ROOT"
+    cd "$ROOT" || return
     # The other members too: a workspace is not read without them.
     mapfile -t members < <(find . -mindepth 2 -maxdepth 2 -name Cargo.toml ! -path './target/*' -printf '%h\n')
     {
@@ -49,7 +48,7 @@ copy_sources() {
         cp --no-preserve=timestamps "$file" "$copy/$file"
     done <"$OUT/src.list"
     (cd "$copy" && find . -type f | sed 's#^\./##' | sort | comm -23 - "$OUT/src.list" | xargs -r -d '\n' rm -f)
-    cd - >/dev/null
+    cd - >/dev/null || return
 }
 
 # Runs a command in the builder container of a major: no network, what cargo has fetched on the host
@@ -74,15 +73,19 @@ in_builder() { # major, folder for output, command…
 }
 
 package_extension() { # major, features
-    local target=$OUT/target-$1${2:+-$2}
-    # Variants have folders of their own, because cargo gives the library of each the same name. Most
-    # of the work is in the dependencies, which are the same: start from them.
-    if [[ -n $2 && ! -d $target && -d $OUT/target-$1 ]]; then
+    local target=$OUT/target-$1${2:+-$2} sibling
+    # Majors and variants have folders of their own, because cargo gives the library of each the same
+    # name. Most of the work is in dependencies: start with those of a folder of the same release (its
+    # libc must be the same, since what runs while compiling is in there too).
+    if [[ ! -d $target ]]; then
+        base_source "$1"
+        sibling=$(grep -lxF "$FROM_IMAGE" "$OUT"/target-*/release-of 2>/dev/null | sort | head -n 1)
         rm -rf "$target.part"
-        cp -a --reflink=auto "$OUT/target-$1" "$target.part"
-        mv "$target.part" "$target"
+        if [[ -n $sibling ]]; then cp -a --reflink=auto "$(dirname "$sibling")" "$target.part"; fi
+        mkdir -p "$target.part/home"
+        echo "$FROM_IMAGE" >"$target.part/release-of"
+        mv "$target.part" "$target" || return
     fi
-    mkdir -p "$target/home"
     rm -rf "$target/package"
     in_builder "$1" "$target" \
         cargo pgrx package --pg-config "/usr/lib/postgresql/$1/bin/pg_config" \
@@ -91,8 +94,9 @@ package_extension() { # major, features
 
 cargo_pgrx() {
     local program=${CARGO_HOME:-$HOME/.cargo}/bin/cargo-pgrx
-    [[ -x $program ]] && "$program" pgrx --version 2>/dev/null | grep -qF " $CARGO_PGRX_VERSION" ||
+    if ! "$program" pgrx --version 2>/dev/null | grep -qF " $CARGO_PGRX_VERSION"; then
         die "cargo-pgrx $CARGO_PGRX_VERSION is missing; run \`containers/deps\`"
+    fi
     echo "$program"
 }
 
