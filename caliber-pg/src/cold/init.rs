@@ -6,6 +6,7 @@ use super::definition::{self, Index, Names, Table};
 use super::{inspect, row_type, TABLES};
 use crate::error::{CaliberError, CaliberResult, RelationProblem, Rule, StorageError};
 use crate::pg::catalog::{self, ClassEntry};
+use crate::pg::relation::qualified;
 
 /// The oldest pgvector that has what we use.
 const VECTOR_VERSION: [u32; 3] = [0, 8, 0];
@@ -57,7 +58,7 @@ fn look(
     }
     if let Some(detail) = inspect::row_type_mismatch(schema, names, &table) {
         let hint = "Use ALTER EXTENSION caliber_pg UPDATE, and load the library of that version.";
-        return Err(wrong_shape(names, name, detail, hint.to_owned()));
+        return Err(wrong_shape(schema, name, detail, hint.to_owned()));
     }
     let found = catalog::relation(schema, name);
     let (differences, indexed) = match found {
@@ -103,12 +104,12 @@ fn check_is_ours(schema: Oid, names: &Names, name: &str, found: ClassEntry) -> C
     } else {
         "Rename or drop it, then call caliber_init() again.".to_owned()
     };
-    Err(wrong_shape(names, name, detail, hint))
+    Err(wrong_shape(schema, name, detail, hint))
 }
 
-fn wrong_shape(names: &Names, table: &str, detail: String, hint: String) -> CaliberError {
-    let table = format!("{}.{table}", names.schema);
-    CaliberError::Storage(StorageError::SpiError(RelationProblem::WrongShape {
+fn wrong_shape(schema: Oid, table: &str, detail: String, hint: String) -> CaliberError {
+    let table = qualified(schema, table);
+    CaliberError::from(StorageError::SpiError(RelationProblem::WrongShape {
         table,
         detail,
         hint,

@@ -138,8 +138,8 @@ fn constraints(relation: Oid, names: &Names, table: &Table, lines: &mut Vec<Stri
                 || CASE WHEN i.indnatts > i.indnkeyatts THEN ' INCLUDE' ELSE '' END
                 || CASE WHEN to_jsonb(c) ->> 'conperiod' = 'true' THEN ' PERIOD' ELSE '' END
                 || CASE WHEN c.contype = 'f' AND c.confmatchtype <> 's' THEN ' MATCH FULL' ELSE '' END
-                || CASE WHEN c.contype = 'f' AND c.confupdtype <> 'a' THEN ' ON UPDATE ' || c.confupdtype::text ELSE '' END
-                || CASE WHEN c.contype = 'f' AND c.confdeltype <> 'a' THEN ' ON DELETE ' || c.confdeltype::text ELSE '' END
+                || CASE WHEN c.contype = 'f' AND c.confupdtype <> 'a' THEN ' ON UPDATE ' || CASE c.confupdtype WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END ELSE '' END
+                || CASE WHEN c.contype = 'f' AND c.confdeltype <> 'a' THEN ' ON DELETE ' || CASE c.confdeltype WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END ELSE '' END
                 || CASE WHEN c.connoinherit AND c.contype = 'c' THEN ' NO INHERIT' ELSE '' END
                 || CASE WHEN c.condeferrable THEN ' DEFERRABLE' ELSE '' END
                 || CASE WHEN to_jsonb(c) ->> 'conenforced' = 'false' THEN ' NOT ENFORCED'

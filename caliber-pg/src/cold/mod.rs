@@ -24,7 +24,7 @@ mod inspect;
 use pgrx::prelude::*;
 
 use crate::pg::call::Call;
-use crate::pg::catalog;
+use crate::pg::catalog::{self, ServerText};
 use crate::pg::function::Returned;
 
 extension_sql_file!("../../sql/types.sql", name = "types", bootstrap);
@@ -67,10 +67,13 @@ pub fn row_type(table: &str) -> String {
 /// ```
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_init(
-    embedding_dimensions: default!(Option<i32>, "NULL"),
     call: Call,
-) -> Returned<String> {
-    Returned::always(|| Ok(init::run(call.schema(), embedding_dimensions)?.join("\n")))
+    embedding_dimensions: default!(Option<i32>, "NULL"),
+) -> Returned<ServerText> {
+    Returned::always(|| {
+        let report = init::run(call.schema(), embedding_dimensions)?;
+        Ok(ServerText(report.join("\n")))
+    })
 }
 
 /// Whether all eleven tables exist and are of the right row types.

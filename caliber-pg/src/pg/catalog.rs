@@ -7,7 +7,11 @@
 use std::ffi::{CStr, CString};
 use std::os::raw::c_char;
 
+use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable,
+};
 use pgrx::IntoDatum;
 
 use super::error::{raise_report, Report, SqlState};
@@ -103,20 +107,19 @@ pub fn refuse_if_read_only(what: &CStr) {
 
 /// Raises PostgreSQL's 42501 unless the current user may create in the schema.
 pub fn check_may_create_in(schema: pg_sys::Oid) {
-    for right in [pg_sys::ACL_USAGE, pg_sys::ACL_CREATE] {
-        // SAFETY: look-ups by OID; the name is palloc'd, or null, which the
-        // message prints as such.
-        unsafe {
-            let user = pg_sys::GetUserId();
-            #[cfg(feature = "pg15")]
-            let verdict = pg_sys::pg_namespace_aclcheck(schema, user, right);
-            #[cfg(not(feature = "pg15"))]
-            let verdict =
-                pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user, right.into());
-            if verdict != pg_sys::AclResult::ACLCHECK_OK {
-                let name = pg_sys::get_namespace_name(schema);
-                pg_sys::aclcheck_error(verdict, pg_sys::ObjectType::OBJECT_SCHEMA, name);
-            }
+    super::rights::check_schema_usage(schema);
+    let right = pg_sys::ACL_CREATE as pg_sys::AclMode;
+    // SAFETY: look-ups by OID; the name is palloc'd, or null, which the message
+    // prints as such.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        #[cfg(feature = "pg15")]
+        let verdict = pg_sys::pg_namespace_aclcheck(schema, user, right);
+        #[cfg(not(feature = "pg15"))]
+        let verdict = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user, right);
+        if verdict != pg_sys::AclResult::ACLCHECK_OK {
+            let name = pg_sys::get_namespace_name(schema);
+            pg_sys::aclcheck_error(verdict, pg_sys::ObjectType::OBJECT_SCHEMA, name);
         }
     }
 }
@@ -344,6 +347,34 @@ pub fn canonical(relation: pg_sys::Oid, expression: Expression) -> String {
 unsafe fn first<T>(list: *mut pg_sys::List) -> *mut T {
     // SAFETY: the caller's promise; a list's cells are `elements`.
     unsafe { (*(*list).elements).ptr_value.cast() }
+}
+
+/// Text that a function returns, in whatever encoding the database has (pgrx's
+/// `String` leaves UTF-8 as it is): it may hold names of the user's.
+#[derive(Debug)]
+pub struct ServerText(pub String);
+
+// SAFETY: the datum is a palloc'd text, in the context of the function's caller.
+unsafe impl BoxRet for ServerText {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
+        let text = to_server(&self.0);
+        // SAFETY: the SQL type is text, see below; `text` is copied.
+        unsafe {
+            let datum = pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr()));
+            fcinfo.return_raw_datum(datum)
+        }
+    }
+}
+
+// SAFETY: maps to the SQL type of the datum that is returned.
+unsafe impl SqlTranslatable for ServerText {
+    fn argument_sql() -> Result<SqlMapping, ArgumentError> {
+        Ok(SqlMapping::literal("TEXT"))
+    }
+
+    fn return_sql() -> Result<Returns, ReturnsError> {
+        Ok(Returns::One(SqlMapping::literal("TEXT")))
+    }
 }
 
 fn valid(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
