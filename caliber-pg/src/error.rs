@@ -13,11 +13,11 @@ pub type CaliberResult<T> = Result<T, CaliberError>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaliberError {
     /// The table, the transaction or a write.
-    Storage(StorageError),
+    Storage(Box<StorageError>),
     /// An argument.
-    Validation(ValidationError),
+    Validation(Box<ValidationError>),
     /// The state of a row, or who may change it.
-    Agent(AgentError),
+    Agent(Box<AgentError>),
 }
 
 /// Storage could not do what was asked.
@@ -179,17 +179,29 @@ pub enum AgentError {
     },
 }
 
+macro_rules! from_parts {
+    ($($part:ident => $variant:ident),*) => {$(
+        impl From<$part> for CaliberError {
+            fn from(error: $part) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+from_parts!(StorageError => Storage, ValidationError => Validation, AgentError => Agent);
+
 impl CaliberError {
     /// The SQLSTATE of this error: the one table of the extension.
     ///
     /// ```
     /// # use caliber_pg::error::*;
-    /// let e = CaliberError::Agent(AgentError::NotEligible { message: "no".into() });
+    /// let e = CaliberError::from(AgentError::NotEligible { message: "no".into() });
     /// assert_eq!(e.sqlstate().as_str(), "42501");
     /// ```
     pub fn sqlstate(&self) -> SqlState {
         let code = match self {
-            Self::Storage(e) => match e {
+            Self::Storage(e) => match &**e {
                 StorageError::NotFound { .. } => "P0002",
                 StorageError::InsertFailed(w)
                 | StorageError::UpdateFailed(w)
@@ -219,7 +231,7 @@ impl CaliberError {
                 Rule::TimestampRange => "22008",
                 Rule::Unsupported => "0A000",
             },
-            Self::Agent(e) => match e {
+            Self::Agent(e) => match &**e {
                 AgentError::State { .. } => "55000",
                 AgentError::NotEligible { .. } => "42501",
                 AgentError::Unknown { .. } => "23503",
@@ -232,7 +244,7 @@ impl CaliberError {
     pub fn report(&self) -> Report {
         let mut report = Report::new(self.sqlstate());
         match self {
-            Self::Storage(e) => match e {
+            Self::Storage(e) => match &**e {
                 StorageError::NotFound { entity, id } => {
                     report.message = format!("{entity} {id} does not exist");
                 }
@@ -272,7 +284,7 @@ impl CaliberError {
                 report.message = e.message.clone();
                 report.hint = e.hint.clone();
             }
-            Self::Agent(e) => match e {
+            Self::Agent(e) => match &**e {
                 AgentError::State { message, hint } => {
                     report.message = message.clone();
                     report.hint = hint.clone();
@@ -289,7 +301,7 @@ impl CaliberError {
 
     /// An argument broke `rule`.
     pub fn argument(rule: Rule, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self::Validation(ValidationError {
+        Self::from(ValidationError {
             rule,
             message: message.into(),
             hint,
@@ -298,7 +310,7 @@ impl CaliberError {
 
     /// Another transaction changed the row since this transaction's snapshot.
     pub fn serialization(reason: &str) -> Self {
-        Self::Storage(StorageError::TransactionFailed {
+        Self::from(StorageError::TransactionFailed {
             cause: TransactionCause::Serialization,
             reason: reason.into(),
         })

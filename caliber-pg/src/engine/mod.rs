@@ -258,7 +258,7 @@ impl Table {
         reason: String,
         constraint: Option<&str>,
     ) -> CaliberError {
-        CaliberError::Storage(StorageError::UpdateFailed(WriteFailure {
+        CaliberError::from(StorageError::UpdateFailed(WriteFailure {
             cause,
             reason,
             hint: None,

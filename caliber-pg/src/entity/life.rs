@@ -48,7 +48,7 @@ impl LifeCycle {
         } else {
             format!("It must be {} first.", before.join(" or "))
         };
-        CaliberError::Agent(AgentError::State {
+        CaliberError::from(AgentError::State {
             message: format!("{entity} {id} is {from} and cannot become {to}"),
             hint: Some(hint),
         })

@@ -179,7 +179,7 @@ fn caliber_scope_update_tokens(
             .engine()
             .change(&table, Value::uuid(id), &mut |stored| {
                 if stored.get(IS_ACTIVE).as_bool() != Some(true) {
-                    return Err(CaliberError::Agent(AgentError::State {
+                    return Err(CaliberError::from(AgentError::State {
                         message: format!("scope {id} is closed"),
                         hint: Some("Tokens are counted while a scope is active.".into()),
                     }));

@@ -27,6 +27,22 @@ pub unsafe fn attribute(desc: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_p
     }
 }
 
+/// HeapTupleHeaderGetXmin (htup_details.h), which pgrx has twice for 18.
+///
+/// # Safety
+/// `header` is a valid tuple header.
+pub unsafe fn tuple_xmin(header: pg_sys::HeapTupleHeader) -> pg_sys::TransactionId {
+    // SAFETY: the caller's promise; t_heap is the member of stored tuples.
+    unsafe {
+        let frozen = pg_sys::HEAP_XMIN_FROZEN as u16;
+        if (*header).t_infomask & frozen == frozen {
+            pg_sys::FrozenTransactionId
+        } else {
+            (*header).t_choice.t_heap.t_xmin
+        }
+    }
+}
+
 /// Is this a parallel worker, or a leader while workers run?
 ///
 /// # Safety

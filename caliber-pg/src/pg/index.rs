@@ -49,9 +49,8 @@ impl Index {
             // SAFETY: the OID comes from the relation's index list, and the
             // relation is locked; index_open locks the index and raises if it
             // vanished (DROP INDEX CONCURRENTLY), as a planner would.
-            let index = Self {
-                ptr: unsafe { pg_sys::index_open(oid, READ_LOCK) },
-            };
+            let ptr = unsafe { pg_sys::index_open(oid, READ_LOCK) };
+            let index = Self { ptr };
             if index.usable() && index.serves(relation, &columns) && index.implied(relation, wanted)
             {
                 return Ok(index);
@@ -73,12 +72,10 @@ impl Index {
         unsafe {
             let too_new = form.indcheckxmin
                 && !pg_sys::TransactionIdPrecedes(
-                    pg_sys::HeapTupleHeaderGetXmin((*(*self.ptr).rd_indextuple).t_data),
+                    super::compat::tuple_xmin((*(*self.ptr).rd_indextuple).t_data),
                     pg_sys::TransactionXmin,
                 );
-            form.indisvalid
-                && !too_new
-                && (*(*self.ptr).rd_rel).relam == Oid::from(pg_sys::BTREE_AM_OID)
+            form.indisvalid && !too_new && (*(*self.ptr).rd_rel).relam == pg_sys::BTREE_AM_OID
         }
     }
 
@@ -210,7 +207,7 @@ fn missing(relation: &Relation, columns: &[i16]) -> CaliberError {
         .filter(|a| columns.contains(&a.number))
         .map(|a| a.name)
         .collect();
-    CaliberError::Storage(StorageError::IndexError {
+    CaliberError::from(StorageError::IndexError {
         table: qualified(relation.schema(), &relation.name()),
         columns: names.join(", "),
     })

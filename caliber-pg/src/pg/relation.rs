@@ -95,7 +95,7 @@ impl Relation {
     /// the library knows.
     pub fn open(schema: Oid, shape: &Shape, lock: pg_sys::LOCKMODE) -> CaliberResult<Self> {
         let Some(oid) = lock_by_name(schema, shape.table, lock) else {
-            return Err(CaliberError::Storage(StorageError::SpiError(
+            return Err(CaliberError::from(StorageError::SpiError(
                 RelationProblem::Missing {
                     table: qualified(schema, shape.table),
                 },
@@ -285,7 +285,7 @@ pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
 }
 
 fn wrong_shape(schema: Oid, shape: &Shape, detail: String, hint: String) -> CaliberError {
-    CaliberError::Storage(StorageError::SpiError(RelationProblem::WrongShape {
+    CaliberError::from(StorageError::SpiError(RelationProblem::WrongShape {
         table: qualified(schema, shape.table),
         detail,
         hint,

@@ -154,7 +154,7 @@ pub fn check_may_write(command: Command) -> CaliberResult<()> {
 }
 
 fn transaction(cause: TransactionCause, reason: String) -> CaliberError {
-    CaliberError::Storage(StorageError::TransactionFailed { cause, reason })
+    CaliberError::from(StorageError::TransactionFailed { cause, reason })
 }
 
 /// Table and column rights, by PostgreSQL's own check (42501 in its words).

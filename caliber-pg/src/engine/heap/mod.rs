@@ -137,10 +137,8 @@ fn by_key(table: &Table, key: Value) -> CaliberResult<Scan> {
 /// The version of the row with this key that the active snapshot sees, pinned.
 fn find(table: &Table, key: Value) -> CaliberResult<Option<OwnSlot>> {
     let mut scan = by_key(table, key)?;
-    Ok(match scan.next() {
-        Some(_) => Some(scan.into_slot()),
-        None => None,
-    })
+    let found = scan.next().is_some();
+    Ok(found.then(|| scan.into_slot()))
 }
 
 /// The known columns of the row in a slot; they point into it.

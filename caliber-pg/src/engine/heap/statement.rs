@@ -182,7 +182,7 @@ impl Statement {
             Command::Delete => ("deleted", StorageError::DeleteFailed),
             _ => ("updated", StorageError::UpdateFailed),
         };
-        CaliberError::Storage(wrap(WriteFailure {
+        CaliberError::from(wrap(WriteFailure {
             cause: WriteCause::ChangedByTrigger,
             reason: format!(
                 "tuple to be {verb} was already modified by an operation triggered by the current command"
