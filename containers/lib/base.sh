@@ -40,8 +40,7 @@ base_kind() {
             CALIBER_BASE=distro
             say "no public image can be pulled: building the servers from Debian's packages"
         fi
-        mkdir -p "$OUT"
-        echo "$CALIBER_BASE" >"$kept"
+        [[ -n $(find "$kept" -mmin -720 2>/dev/null) ]] || { mkdir -p "$OUT" && echo "$CALIBER_BASE" >"$kept"; }
         ;;
     *) die "CALIBER_BASE is public or distro, not \"$CALIBER_BASE\"" ;;
     esac

@@ -52,8 +52,10 @@ copy_sources() {
 }
 
 # Runs a command in the builder container of a major: no network, what cargo has fetched on the host
-# is mounted read only, the copied sources are /src, and a folder below target/ is /out. OWNER is the
-# user (the one who runs this, so that nothing below target/ belongs to somebody else).
+# is mounted read only, the copied sources are /src, and a folder below target/ is /out. Its
+# user is the one who runs this, so that nothing below target/ belongs to somebody else.
+# BUILDER_OPTIONS: further options of docker run.
+BUILDER_OPTIONS=()
 in_builder() { # major, folder for output, command…
     local major=$1 out=$2 cargo_home=${CARGO_HOME:-$HOME/.cargo} sysroot options=()
     local bin=/usr/lib/postgresql/$major/bin
@@ -61,8 +63,7 @@ in_builder() { # major, folder for output, command…
     sysroot=$(cd "$ROOT" && rustc --print sysroot)
     [[ $sysroot != /usr ]] || die "a Rust toolchain of rustup's is needed (one in /usr cannot be mounted)"
     [[ ! -f $cargo_home/config.toml ]] || options+=(--volume "$cargo_home/config.toml:/cargo/config.toml:ro")
-    [[ -z ${PASSWD:-} ]] || options+=(--volume "$PASSWD:/etc/passwd:ro")
-    docker run --rm --init --network none --user "${OWNER:-$(id -u):$(id -g)}" "${options[@]}" \
+    docker run --rm --init --network none --user "$(id -u):$(id -g)" "${options[@]}" "${BUILDER_OPTIONS[@]}" \
         --tmpfs /cargo:mode=1777 --volume "$cargo_home/registry:/cargo/registry:ro" \
         --volume "$sysroot:/rust:ro" --volume "$(cargo_pgrx):/usr/local/bin/cargo-pgrx:ro" \
         --volume "$OUT/src:/src:ro" --volume "$out:/out" --workdir /src/caliber-pg \
