@@ -24,6 +24,9 @@ pub struct Config {
     pub seed: u64,
     /// Tests that run at once (`VERIFY_THREADS`).
     pub threads: usize,
+    /// Whether a failure is shrunk and written down. Not while faults are
+    /// hunted: there failing is the point.
+    pub keep_failures: bool,
 }
 
 impl Config {
@@ -54,6 +57,7 @@ impl Config {
             threads: number("VERIFY_THREADS")?
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
                 .max(1),
+            keep_failures: true,
         })
     }
 }

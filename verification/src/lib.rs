@@ -12,14 +12,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod config;
+pub mod demo;
 pub mod entity;
 pub mod failure;
+pub mod faults;
 pub mod isolation;
 pub mod judge;
 pub mod model;
 pub mod plan;
 pub mod property;
 pub mod record;
+pub mod replay;
 pub mod runner;
 pub mod server;
 pub mod session;

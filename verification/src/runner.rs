@@ -247,11 +247,7 @@ fn run_one(
                 major,
                 config: config.clone(),
             };
-            match catch_unwind(AssertUnwindSafe(|| (test.body)(&context))) {
-                Ok(Ok(outcome)) => Ok(outcome),
-                Ok(Err(error)) => Err(format!("{error:#}")),
-                Err(panic) => Err(words_of(panic.as_ref())),
-            }
+            guarded(test, &context)
         }
         Err(_) => Ok(Outcome::NotCovered(format!("no PostgreSQL {major}"))),
     };
@@ -263,6 +259,40 @@ fn run_one(
         promise: test.promise.clone(),
         time,
         outcome,
+    }
+}
+
+/// Runs tests on one server without a word, several at once.
+#[must_use]
+pub fn run_quietly(tests: &[Test], context: &Context) -> Vec<(String, Result<Outcome, String>)> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..context.config.threads {
+            scope.spawn(|| loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(test) = tests.get(number) else { break };
+                let outcome = guarded(test, context);
+                if let Ok(mut results) = results.lock() {
+                    results.push((number, test.name.clone(), outcome));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(number, _, _)| *number);
+    results
+        .into_iter()
+        .map(|(_, name, outcome)| (name, outcome))
+        .collect()
+}
+
+/// A test's own mistakes (a panic, as insta's) are failures like any other.
+fn guarded(test: &Test, context: &Context) -> Result<Outcome, String> {
+    match catch_unwind(AssertUnwindSafe(|| (test.body)(context))) {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(panic) => Err(words_of(panic.as_ref())),
     }
 }
 

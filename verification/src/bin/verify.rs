@@ -1,2 +1,232 @@
-//! The command line.
-fn main() {}
+//! `verify`: the harness from the command line.
+//!
+//! Exit codes: 0 all is well; 1 a test failed, a fault escaped, or a replay
+//! still disagrees; 2 the request could not be carried out.
+
+use anyhow::{bail, Result};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use verification::config::{parse_majors, Config, Major};
+use verification::judge::Engine;
+use verification::runner::{self, Filter, Test};
+use verification::server::{Flavour, Life, Provider, Server, Servers};
+use verification::{demo, faults, replay, suite};
+
+/// Judges caliber_pg on real PostgreSQL servers.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run tests (all, or those whose names contain a filter).
+    Run {
+        /// Parts of test names.
+        filters: Vec<String>,
+        /// Majors, as 15,17.
+        #[arg(long)]
+        pg: Option<String>,
+        /// Cases per property.
+        #[arg(long)]
+        cases: Option<u32>,
+        /// The seed of a run to repeat.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Tests at once.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Leave out tests whose names contain this.
+        #[arg(long)]
+        skip: Vec<String>,
+        /// Run against a seeded fault (needs the faults build of the extension).
+        #[arg(long)]
+        fault: Option<String>,
+    },
+    /// Replay a stored failure.
+    Replay {
+        /// A failure directory or its plan.json.
+        path: PathBuf,
+        /// Another major than the one it failed on.
+        #[arg(long)]
+        pg: Option<Major>,
+        /// Judge one engine (heap, sql, sql_oneshot) beside the client.
+        #[arg(long)]
+        engine: Option<String>,
+    },
+    /// List tests with what they promise, and faults.
+    List,
+    /// Run the tests against every seeded fault and print who catches what.
+    Sensitivity {
+        /// Parts of test names.
+        filters: Vec<String>,
+        /// The major.
+        #[arg(long, default_value_t = 15)]
+        pg: Major,
+        /// Cases per property.
+        #[arg(long, default_value_t = 40)]
+        cases: u32,
+        /// Only these faults.
+        #[arg(long)]
+        fault: Vec<String>,
+        /// The seed of a run to repeat.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Start a server, show an agent session, check the properties, leave the server running.
+    Demo {
+        /// The major.
+        #[arg(long)]
+        pg: Option<Major>,
+        /// Cases per property.
+        #[arg(long, default_value_t = 20)]
+        cases: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match carry_out(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("verify: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<bool> {
+    let mut config = Config::from_env()?;
+    match command {
+        Command::Run {
+            filters,
+            pg,
+            cases,
+            seed,
+            threads,
+            skip,
+            fault,
+        } => {
+            if let Some(pg) = pg {
+                config.majors = parse_majors(&pg)?;
+            }
+            config.cases = cases.unwrap_or(config.cases);
+            config.seed = seed.unwrap_or(config.seed);
+            config.threads = threads.unwrap_or(config.threads).max(1);
+            let filter = Filter {
+                wanted: filters,
+                skipped: skip,
+                exact: false,
+            };
+            run(&config, &filter, fault.as_deref())
+        }
+        Command::Replay { path, pg, engine } => {
+            let engine = match engine.as_deref() {
+                None => None,
+                Some(name) => match Engine::by_name(name) {
+                    Some(engine) => Some(engine),
+                    None => bail!("no engine {name}: heap, sql, sql_oneshot or client"),
+                },
+            };
+            replay::replay(&path, pg, engine)
+        }
+        Command::List => {
+            for test in suite::all() {
+                println!("{:<60} {}", test.name, test.promise);
+            }
+            println!();
+            for fault in faults::all()? {
+                println!("fault {:<40} {}", fault.name, fault.mistake);
+            }
+            Ok(true)
+        }
+        Command::Sensitivity {
+            filters,
+            pg,
+            cases,
+            fault,
+            seed,
+        } => {
+            config.cases = cases;
+            config.seed = seed.unwrap_or(config.seed);
+            sensitivity(pg, &config, &filters, &fault)
+        }
+        Command::Demo { pg, cases } => {
+            config.cases = cases;
+            demo::demo(
+                pg.unwrap_or_else(|| config.majors.first().copied().unwrap_or(15)),
+                &config,
+            )
+        }
+    }
+}
+
+fn run(config: &Config, filter: &Filter, fault: Option<&str>) -> Result<bool> {
+    let flavour = if fault.is_some() {
+        Flavour::Faults
+    } else {
+        Flavour::Release
+    };
+    let servers = Servers::new(Provider::choose()?, flavour, &config.majors);
+    if let Some(fault) = fault {
+        known(fault)?;
+        for major in &config.majors {
+            if let Ok(server) = servers.get(*major) {
+                server.set_fault(Some(fault));
+            }
+        }
+    }
+    Ok(runner::run(&suite::all(), filter, config, &servers).succeeded())
+}
+
+fn known(fault: &str) -> Result<()> {
+    let faults = faults::all()?;
+    if !faults.iter().any(|known| known.name == fault) {
+        let names: Vec<String> = faults.into_iter().map(|fault| fault.name).collect();
+        bail!("no fault {fault}: {}", names.join(", "));
+    }
+    Ok(())
+}
+
+fn sensitivity(major: Major, config: &Config, filters: &[String], only: &[String]) -> Result<bool> {
+    for fault in only {
+        known(fault)?;
+    }
+    let faults: Vec<_> = faults::all()?
+        .into_iter()
+        .filter(|fault| only.is_empty() || only.contains(&fault.name))
+        .collect();
+    let tests: Vec<Test> = suite::all()
+        .into_iter()
+        // Canaries make their own damage, and the planned-at-each-call engine shares the sql engine's code.
+        .filter(|test| !test.name.starts_with("canary") && !test.name.contains("oneshot"))
+        .filter(|test| {
+            filters.is_empty() || filters.iter().any(|part| test.name.contains(part.as_str()))
+        })
+        .collect();
+    let provider = Provider::choose()?;
+    println!("servers: {provider}");
+    let server = Server::start(&provider, major, Flavour::Faults, Life::Process)?;
+    println!(
+        "{}: {} faults, {} tests, {} cases a property, VERIFY_SEED={}",
+        server.description,
+        faults.len(),
+        tests.len(),
+        config.cases,
+        config.seed
+    );
+    let matrix = faults::sensitivity(&server, &tests, &faults, config)?;
+    println!("\n{matrix}");
+    for fault in matrix.escaped() {
+        println!("nothing catches {}: {}", fault.name, fault.mistake);
+    }
+    let idle = matrix.idle();
+    if !idle.is_empty() {
+        let names: Vec<&str> = idle.iter().map(|name| name.as_str()).collect();
+        println!("these tests catch no fault yet: {}", names.join(", "));
+    }
+    Ok(matrix.escaped().is_empty() && matrix.broken.is_empty())
+}

@@ -18,15 +18,12 @@ pub struct Judge {
 }
 
 impl Judge {
-    fn open(engine: Engine, database: &Database, fault: Option<&str>) -> Result<Self> {
+    fn open(engine: Engine, database: &Database) -> Result<Self> {
         let mut session = Session::connect(&database.target)?;
         if engine != Engine::Client {
             // Loads the library, so that the setting is checked at once.
             session.batch("SELECT caliber_version()")?;
             session.batch(&format!("SET caliber.engine = {}", engine.name()))?;
-            if let Some(fault) = fault {
-                session.batch(&format!("SET caliber.fault = '{fault}'"))?;
-            }
         }
         Ok(Self {
             engine,
@@ -73,22 +70,21 @@ pub struct Bench {
     pub amcheck: bool,
     pub(super) on_duplicate_return: bool,
     databases: Vec<Database>,
-    fault: Option<String>,
     cleanups: u32,
     reusable: bool,
 }
 
 impl Bench {
-    /// Opens a bench on a server, with a seeded fault in the engines if given.
+    /// Opens a bench on a server.
     ///
     /// # Errors
     /// When a database cannot be cloned or the extension does not answer.
-    pub fn open(server: &Arc<Server>, engines: &[Engine], fault: Option<&str>) -> Result<Self> {
+    pub fn open(server: &Arc<Server>, engines: &[Engine]) -> Result<Self> {
         let databases = engines
             .iter()
             .map(|_| server.database())
             .collect::<Result<Vec<_>>>()?;
-        Self::over(engines, databases, fault)
+        Self::over(engines, databases, server.fault().is_none())
     }
 
     /// Opens a bench on new databases that nobody gets afterwards: for a test
@@ -101,15 +97,13 @@ impl Bench {
             .iter()
             .map(|_| server.fresh_database())
             .collect::<Result<Vec<_>>>()?;
-        let mut bench = Self::over(engines, databases, None)?;
-        bench.reusable = false;
-        Ok(bench)
+        Self::over(engines, databases, false)
     }
 
-    fn over(engines: &[Engine], databases: Vec<Database>, fault: Option<&str>) -> Result<Self> {
+    fn over(engines: &[Engine], databases: Vec<Database>, reusable: bool) -> Result<Self> {
         let mut judges = Vec::new();
         for (engine, database) in engines.iter().zip(&databases) {
-            judges.push(Judge::open(*engine, database, fault).with_context(|| engine.name())?);
+            judges.push(Judge::open(*engine, database).with_context(|| engine.name())?);
         }
         let Some(first) = judges.first_mut() else {
             bail!("a bench needs a judge")
@@ -123,9 +117,8 @@ impl Bench {
             amcheck,
             on_duplicate_return: false,
             databases,
-            fault: fault.map(str::to_owned),
             cleanups: 0,
-            reusable: fault.is_none(),
+            reusable,
         })
     }
 
@@ -148,7 +141,7 @@ impl Bench {
     pub fn reset(&mut self, failed: bool, committed: bool) -> Result<()> {
         if failed {
             for (judge, database) in self.judges.iter_mut().zip(&self.databases) {
-                *judge = Judge::open(judge.engine, database, self.fault.as_deref())?;
+                *judge = Judge::open(judge.engine, database)?;
             }
             self.on_duplicate_return = false;
         }

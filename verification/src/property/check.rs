@@ -42,6 +42,7 @@ pub fn check(
     entity: &'static dyn Entity,
     cases: u32,
     seed: u64,
+    shrink: bool,
 ) -> Result<Checked> {
     let mut total = Stats::default();
     let mut ran = 0;
@@ -60,7 +61,7 @@ pub fn check(
     let config = Config {
         cases,
         max_shrink_time: SHRINK_TIME,
-        max_shrink_iters: 4_000,
+        max_shrink_iters: if shrink { 4_000 } else { 0 },
         failure_persistence: None,
         ..Config::default()
     };

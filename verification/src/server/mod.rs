@@ -129,6 +129,7 @@ pub struct Server {
     handle: Box<dyn Handle>,
     databases: AtomicU32,
     idle: Mutex<Vec<String>>,
+    fault: Mutex<Option<String>>,
 }
 
 impl Server {
@@ -163,6 +164,7 @@ impl Server {
                 handle: started.handle,
                 databases: AtomicU32::new(0),
                 idle: Mutex::new(Vec::new()),
+                fault: Mutex::new(None),
             })),
             Err(error) => {
                 let log: Vec<String> = started
@@ -219,6 +221,12 @@ impl Server {
             self.databases.fetch_add(1, Ordering::Relaxed)
         );
         database::create(&self.target, &name, &database::template())?;
+        if let Some(fault) = self.fault() {
+            let mut admin = Session::connect(&self.target)?;
+            admin.batch(&format!(
+                "ALTER DATABASE {name} SET caliber.fault = '{fault}'"
+            ))?;
+        }
         Ok(Database::new(self, &name))
     }
 
@@ -234,6 +242,24 @@ impl Server {
         );
         database::create(&self.target, &name, "template0")?;
         Ok(Database::new(self, &name))
+    }
+
+    /// Every database that is handed out from now on makes this seeded mistake.
+    /// The server must be of [`Flavour::Faults`].
+    pub fn set_fault(&self, fault: Option<&str>) {
+        if let Ok(mut current) = self.fault.lock() {
+            *current = fault.map(str::to_owned);
+        }
+        // What was handed out before makes another.
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.clear();
+        }
+    }
+
+    /// The seeded mistake that databases make.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().ok().and_then(|fault| fault.clone())
     }
 
     fn give_back(&self, name: String) {

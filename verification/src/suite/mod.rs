@@ -2,7 +2,7 @@
 //! `tests() -> Vec<Test>`, and is listed in [`all`].
 
 mod canary;
-mod properties;
+pub mod properties;
 
 use crate::runner::Test;
 

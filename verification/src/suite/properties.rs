@@ -1,6 +1,7 @@
 //! The properties, for every entity, with three judges; and with fewer cases
 //! the engine that plans at each call.
 
+use crate::config::Config;
 use crate::entity::{self, Entity};
 use crate::failure::{replay_line, Stored};
 use crate::judge::{Bench, Engine};
@@ -38,7 +39,6 @@ fn test(
     engines: &'static [Engine],
     share: u32,
 ) -> Test {
-    let name = entity.table().entity;
     let oneshot = if engines.contains(&Engine::SqlOneshot) {
         "_oneshot"
     } else {
@@ -49,77 +49,58 @@ fn test(
     } else {
         format!("property_{}", property.number)
     };
-    let test_name = format!("{number}{oneshot}::{}::{name}", property.name);
-    Test::new(&test_name, &property.tag(), move |context: &Context| {
-        let cases = (context.config.cases / share).max(1);
-        let run = Run {
-            property,
-            entity,
-            engines,
-            cases,
-            seed: context.config.seed,
-            fault: None,
+    let name = format!(
+        "{number}{oneshot}::{}::{}",
+        property.name,
+        entity.table().entity
+    );
+    Test::new(&name, &property.tag(), move |context: &Context| {
+        let config = Config {
+            cases: (context.config.cases / share).max(1),
+            ..context.config.clone()
         };
-        run.report(&context.server)
+        run(property, entity, engines, &context.server, &config)
     })
 }
 
-/// One property of one entity, to be checked on one server.
-#[derive(Clone, Copy)]
-pub struct Run<'a> {
-    /// The property.
-    pub property: &'static Property,
-    /// The entity.
-    pub entity: &'static dyn Entity,
-    /// The judges.
-    pub engines: &'a [Engine],
-    /// How many cases.
-    pub cases: u32,
-    /// The run's seed.
-    pub seed: u64,
-    /// A fault to be set in the engines.
-    pub fault: Option<&'a str>,
-}
-
-impl Run<'_> {
-    /// Checks it.
-    ///
-    /// # Errors
-    /// When the server cannot be used.
-    pub fn check(&self, server: &Arc<Server>) -> Result<Checked> {
-        let mut bench = Bench::open(server, self.engines, self.fault)?;
-        check(
-            &mut bench,
-            self.property,
-            self.entity,
-            self.cases,
-            self.seed,
-        )
-    }
-
-    /// Checks it, and makes a failure reproducible.
-    ///
-    /// # Errors
-    /// When the property is broken, or the server cannot be used.
-    pub fn report(&self, server: &Arc<Server>) -> Result<Outcome> {
-        match self.check(server)? {
-            Checked::Held { cases, stats } => Ok(Outcome::Passed(format!(
-                "{cases} cases, {} calls, {} errors as expected",
-                stats.calls, stats.errors
-            ))),
-            Checked::Broken { plan, mismatch } => {
-                let stored = Stored {
-                    plan: *plan,
-                    major: server.major,
-                    engines: self.engines.to_vec(),
-                    fault: self.fault.map(str::to_owned),
-                    seed: self.seed,
-                    server: server.description.clone(),
-                    version: server.version.clone(),
-                };
-                let directory = stored.write(&mismatch, server)?;
-                bail!("{mismatch}replay: {}", replay_line(&directory))
-            }
+/// Checks one property of one entity on one server, and makes a failure
+/// reproducible.
+///
+/// # Errors
+/// When the property is broken, or the server cannot be used.
+pub fn run(
+    property: &'static Property,
+    entity: &'static dyn Entity,
+    engines: &[Engine],
+    server: &Arc<Server>,
+    config: &Config,
+) -> Result<Outcome> {
+    let mut bench = Bench::open(server, engines)?;
+    match check(
+        &mut bench,
+        property,
+        entity,
+        config.cases,
+        config.seed,
+        config.keep_failures,
+    )? {
+        Checked::Held { cases, stats } => Ok(Outcome::Passed(format!(
+            "{cases} cases, {} calls, {} errors as expected",
+            stats.calls, stats.errors
+        ))),
+        Checked::Broken { mismatch, .. } if !config.keep_failures => bail!("{mismatch}"),
+        Checked::Broken { plan, mismatch } => {
+            let stored = Stored {
+                plan: *plan,
+                major: server.major,
+                engines: engines.to_vec(),
+                fault: server.fault(),
+                seed: config.seed,
+                server: server.description.clone(),
+                version: server.version.clone(),
+            };
+            let directory = stored.write(&mismatch, server)?;
+            bail!("{mismatch}replay: {}", replay_line(&directory))
         }
     }
 }
