@@ -315,6 +315,7 @@ fn list(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

@@ -94,7 +94,7 @@ fn embedding_index(table: &str, dimensions: i32) -> Index {
 
 fn check_is_ours(schema: Oid, names: &Names, name: &str, found: ClassEntry) -> CaliberResult<()> {
     let row_type = row_type(name);
-    if found.is_table_of(catalog::type_in(schema, &row_type)) {
+    if found.is_table_of(crate::pg::relation::type_by_name(schema, &row_type)) {
         return Ok(());
     }
     let quoted = &names.schema;

@@ -24,7 +24,7 @@ pub fn vector() -> Option<[String; 2]> {
 /// In what a row type is not what this library knows. Attributes that a later
 /// version added at the end are fine.
 pub fn row_type_mismatch(schema: Oid, names: &Names, table: &Table) -> Option<String> {
-    let Some(oid) = catalog::type_in(schema, &super::row_type(table.name)) else {
+    let Some(oid) = crate::pg::relation::type_by_name(schema, &super::row_type(table.name)) else {
         return Some("The type does not exist.".to_owned());
     };
     // The server resolves the expected types: that of vector in its own schema.

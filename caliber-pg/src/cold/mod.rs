@@ -85,7 +85,7 @@ fn caliber_init(
 fn caliber_schema_exists(call: Call) -> bool {
     let schema = call.schema();
     TABLES.iter().all(|table| {
-        let wanted = catalog::type_in(schema, &row_type(table));
+        let wanted = crate::pg::relation::type_by_name(schema, &row_type(table));
         catalog::relation(schema, table).is_some_and(|found| found.is_table_of(wanted))
     })
 }

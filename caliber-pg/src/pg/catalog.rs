@@ -4,8 +4,7 @@
 //!
 //! Every function may raise PostgreSQL's own ERROR, which passes through.
 
-use std::ffi::{CStr, CString};
-use std::os::raw::c_char;
+use std::ffi::CStr;
 
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::pg_sys;
@@ -14,6 +13,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::IntoDatum;
 
+use super::encoding::{from_server, to_server};
 use super::error::{raise_report, Report, SqlState};
 
 /// A relation as `pg_class` describes it.
@@ -65,23 +65,6 @@ pub fn relation(schema: pg_sys::Oid, name: &str) -> Option<ClassEntry> {
     }
 }
 
-/// The type of that name in that schema (never by search_path).
-pub fn type_in(schema: pg_sys::Oid, name: &str) -> Option<pg_sys::Oid> {
-    let name = to_server(name);
-    // SAFETY: TYPENAMENSP has the two keys that are passed; `name` lives
-    // through the call; the result is the column `oid` of the tuple, or invalid.
-    unsafe {
-        valid(pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
-            pg_sys::Anum_pg_type_oid as i16,
-            pg_sys::Datum::from(name.as_ptr()),
-            pg_sys::Datum::from(schema),
-            pg_sys::Datum::from(0),
-            pg_sys::Datum::from(0),
-        ))
-    }
-}
-
 /// The name of a schema, quoted where SQL needs it.
 pub fn quoted_schema(schema: pg_sys::Oid) -> String {
     // SAFETY: get_namespace_name returns null or a palloc'd string;
@@ -108,31 +91,12 @@ pub fn refuse_if_read_only(what: &CStr) {
 /// Raises PostgreSQL's 42501 unless the current user may create in the schema.
 pub fn check_may_create_in(schema: pg_sys::Oid) {
     super::rights::check_schema_usage(schema);
-    let right = pg_sys::ACL_CREATE as pg_sys::AclMode;
-    // SAFETY: look-ups by OID; the name is palloc'd, or null, which the message
-    // prints as such.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        #[cfg(feature = "pg15")]
-        let verdict = pg_sys::pg_namespace_aclcheck(schema, user, right);
-        #[cfg(not(feature = "pg15"))]
-        let verdict = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user, right);
-        if verdict != pg_sys::AclResult::ACLCHECK_OK {
-            let name = pg_sys::get_namespace_name(schema);
-            pg_sys::aclcheck_error(verdict, pg_sys::ObjectType::OBJECT_SCHEMA, name);
-        }
-    }
+    super::compat::check_schema_right(schema, pg_sys::ACL_CREATE);
 }
 
 /// Raises PostgreSQL's 42501 unless the current user may give an object to `role`.
 pub fn check_may_give_to(role: pg_sys::Oid) {
-    // SAFETY: look-ups by OID.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        pg_sys::check_is_member_of_role(pg_sys::GetUserId(), role);
-        #[cfg(not(feature = "pg15"))]
-        pg_sys::check_can_set_role(pg_sys::GetUserId(), role);
-    }
+    super::compat::check_may_give_to(role);
 }
 
 /// The current user, whose rights count.
@@ -379,31 +343,4 @@ unsafe impl SqlTranslatable for ServerText {
 
 fn valid(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
-}
-
-/// UTF-8 to the encoding of the database. (No text of ours holds a NUL.)
-fn to_server(text: &str) -> CString {
-    let text = CString::new(text).unwrap_or_default();
-    // SAFETY: pg_any_to_server reads `len` bytes and returns its argument or a
-    // palloc'd, terminated copy.
-    unsafe {
-        let len = text.as_bytes().len() as i32;
-        let encoding = pg_sys::pg_enc::PG_UTF8 as i32;
-        let converted = pg_sys::pg_any_to_server(text.as_ptr(), len, encoding);
-        CStr::from_ptr(converted).to_owned()
-    }
-}
-
-/// The encoding of the database to UTF-8.
-///
-/// # Safety
-/// `text` is a valid C string.
-unsafe fn from_server(text: *const c_char) -> String {
-    // SAFETY: the caller's promise; otherwise as in `to_server`.
-    unsafe {
-        let len = CStr::from_ptr(text).to_bytes().len() as i32;
-        let encoding = pg_sys::pg_enc::PG_UTF8 as i32;
-        let converted = pg_sys::pg_server_to_any(text, len, encoding);
-        CStr::from_ptr(converted).to_string_lossy().into_owned()
-    }
 }

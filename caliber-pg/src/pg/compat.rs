@@ -52,22 +52,32 @@ pub unsafe fn in_parallel_mode() -> bool {
     unsafe { pg_sys::IsInParallelMode() }
 }
 
-/// Raises 42501 in PostgreSQL's words unless the current user has USAGE.
-pub fn check_schema_usage(schema: Oid) {
-    // SAFETY: catalog lookups by OID; raises on failure.
+/// Raises 42501 in PostgreSQL's words unless the current user may give an
+/// object to `role`.
+pub fn check_may_give_to(role: Oid) {
+    // SAFETY: look-ups by OID; raises on failure.
     unsafe {
         #[cfg(feature = "pg15")]
-        let result = pg_sys::pg_namespace_aclcheck(
-            schema,
-            pg_sys::GetUserId(),
-            pg_sys::ACL_USAGE as pg_sys::AclMode,
-        );
+        pg_sys::check_is_member_of_role(pg_sys::GetUserId(), role);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::check_can_set_role(pg_sys::GetUserId(), role);
+    }
+}
+
+/// Raises 42501 in PostgreSQL's words unless the current user has the right
+/// `right` (an ACL bit) on the schema.
+pub fn check_schema_right(schema: Oid, right: u32) {
+    // SAFETY: look-ups by OID; raises on failure.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result =
+            pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), right as pg_sys::AclMode);
         #[cfg(not(feature = "pg15"))]
         let result = pg_sys::object_aclcheck(
             pg_sys::NamespaceRelationId,
             schema,
             pg_sys::GetUserId(),
-            pg_sys::ACL_USAGE as pg_sys::AclMode,
+            right as pg_sys::AclMode,
         );
         if result != pg_sys::AclResult::ACLCHECK_OK {
             pg_sys::aclcheck_error(

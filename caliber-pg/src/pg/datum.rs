@@ -3,6 +3,7 @@
 //! A value travels as PostgreSQL's own datum: text that arrives compressed or
 //! out of line is stored as the SQL statement would store it.
 
+use super::encoding::{from_server_bytes, to_server};
 use super::relation::ColumnType;
 use pgrx::callconv::{Arg as PgrxArg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, FromDatum};
@@ -11,7 +12,6 @@ use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, Returns, ReturnsError, SqlMapping, SqlTranslatable,
 };
-use std::ffi::CStr;
 use std::marker::PhantomData;
 use uuid::Uuid;
 
@@ -46,19 +46,9 @@ impl Value {
 
     /// A `text` value, converted to the server's encoding.
     pub fn text(text: &str) -> Self {
-        let len = text.len() as std::ffi::c_int;
-        // SAFETY: the input pointer and length describe `text`; the encoding
-        // conversion returns it or a palloc'd NUL-terminated string.
-        unsafe {
-            let p = text.as_ptr().cast();
-            let out = pg_sys::pg_any_to_server(p, len, pg_sys::pg_enc::PG_UTF8 as _);
-            let varlena = if out.is_null() || std::ptr::eq(out, p) {
-                pg_sys::cstring_to_text_with_len(p, len)
-            } else {
-                pg_sys::cstring_to_text(out)
-            };
-            Self::of(pg_sys::Datum::from(varlena))
-        }
+        let text = to_server(text);
+        // SAFETY: the text is a C string, which is copied.
+        unsafe { Self::of(pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr()))) }
     }
 
     /// A `uuid` value.
@@ -140,18 +130,7 @@ impl Value {
     /// A `text` value as a Rust string, for messages and comparisons with
     /// ASCII words; NULL is None.
     pub fn as_text(&self) -> Option<String> {
-        let bytes = self.as_bytes()?;
-        // SAFETY: pointer and length describe `bytes`, which outlives the
-        // call; a conversion returns a palloc'd NUL-terminated string.
-        unsafe {
-            let p = bytes.as_ptr().cast();
-            let out = pg_sys::pg_server_to_any(p, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
-            if out.is_null() || std::ptr::eq(out, p) {
-                Some(String::from_utf8_lossy(&bytes).into_owned())
-            } else {
-                Some(CStr::from_ptr(out).to_string_lossy().into_owned())
-            }
-        }
+        self.as_bytes().map(|bytes| from_server_bytes(&bytes))
     }
 }
 

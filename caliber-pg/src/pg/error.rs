@@ -6,9 +6,10 @@
 //! guard, which turns the jump into an unwinding that runs our destructors and
 //! throws the *original* error again at the function's edge.
 
+use super::encoding::to_server;
 use crate::error::{CaliberError, ConstraintName};
 use pgrx::pg_sys;
-use std::ffi::{c_char, c_int, CStr, CString};
+use std::ffi::{c_char, c_int, CString};
 
 unsafe extern "C-unwind" {
     fn errstart(elevel: c_int, domain: *const c_char) -> bool;
@@ -76,23 +77,6 @@ impl Report {
     }
 }
 
-/// Text for elog.c: in the server's encoding and without NUL.
-fn server_text(text: &str) -> CString {
-    let clean: Vec<u8> = text.bytes().filter(|&b| b != 0).collect();
-    let utf8 = CString::new(clean).unwrap_or_default();
-    let len = utf8.as_bytes().len() as c_int;
-    // SAFETY: the pointer is a NUL-terminated string of `len` bytes that lives
-    // for the call; the result is the same pointer or a palloc'd string.
-    unsafe {
-        let out = pg_sys::pg_any_to_server(utf8.as_ptr(), len, pg_sys::pg_enc::PG_UTF8 as c_int);
-        if out.is_null() || std::ptr::eq(out, utf8.as_ptr()) {
-            utf8
-        } else {
-            CStr::from_ptr(out).to_owned()
-        }
-    }
-}
-
 /// Raises `error` as a PostgreSQL ERROR.
 ///
 /// Unwinds to the function's edge; nothing after it runs but destructors.
@@ -103,14 +87,14 @@ pub fn raise(error: &CaliberError) -> ! {
 /// Raises a report as a PostgreSQL ERROR.
 pub fn raise_report(report: &Report) -> ! {
     const ERROR: c_int = pgrx::PgLogLevel::ERROR as c_int;
-    let message = server_text(&report.message);
-    let detail = report.detail.as_deref().map(server_text);
-    let hint = report.hint.as_deref().map(server_text);
+    let message = to_server(&report.message);
+    let detail = report.detail.as_deref().map(to_server);
+    let hint = report.hint.as_deref().map(to_server);
     let object = report.object.as_ref().map(|o| {
         (
-            server_text(&o.schema),
-            server_text(&o.table),
-            (!o.constraint.is_empty()).then(|| server_text(&o.constraint)),
+            to_server(&o.schema),
+            to_server(&o.table),
+            (!o.constraint.is_empty()).then(|| to_server(&o.constraint)),
         )
     });
     let ptr = |s: &Option<CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());

@@ -12,6 +12,7 @@ pub mod call;
 pub mod catalog;
 pub(crate) mod compat;
 pub mod datum;
+pub mod encoding;
 pub mod error;
 pub mod function;
 pub mod index;

@@ -1,9 +1,9 @@
 //! Finding, locking and checking the table that a function works on.
 
+use super::encoding::{from_server, to_server};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, RelationProblem, StorageError};
 use pgrx::pg_sys::{self, Oid};
-use std::ffi::{CStr, CString};
 
 /// The type of a column, as far as the library must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Relation {
         let mut relation = Self {
             ptr,
             attributes: Vec::new(),
-            row_type: type_by_name(schema, shape.row_type),
+            row_type: type_by_name(schema, shape.row_type).unwrap_or(Oid::INVALID),
             schema,
         };
         relation.attributes = relation.check_shape(shape)?;
@@ -149,9 +149,7 @@ impl Relation {
     /// Name of the table.
     pub fn name(&self) -> String {
         // SAFETY: relname is a NUL-terminated NameData.
-        unsafe { CStr::from_ptr(self.class().relname.data.as_ptr()) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { from_server(self.class().relname.data.as_ptr()) }
     }
 
     /// Is row-level security in force for the current user? With
@@ -274,9 +272,7 @@ pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
                 let a = super::compat::attribute(desc, i as usize);
                 (!(*a).attisdropped).then(|| LiveAttribute {
                     number: (*a).attnum,
-                    name: CStr::from_ptr((*a).attname.data.as_ptr())
-                        .to_string_lossy()
-                        .into_owned(),
+                    name: from_server((*a).attname.data.as_ptr()),
                     kind: (*a).atttypid,
                 })
             })
@@ -305,37 +301,29 @@ pub fn schema_name(schema: Oid) -> String {
         if p.is_null() {
             schema.to_u32().to_string()
         } else {
-            CStr::from_ptr(p).to_string_lossy().into_owned()
+            from_server(p)
         }
     }
 }
 
 /// An identifier as SQL text needs it, quoted where necessary.
 pub fn quote_identifier(name: &str) -> String {
-    let name = CString::new(name).unwrap_or_default();
+    let name = to_server(name);
     // SAFETY: returns the input or a palloc'd NUL-terminated string.
-    unsafe {
-        CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
-            .to_string_lossy()
-            .into_owned()
-    }
+    unsafe { from_server(pg_sys::quote_identifier(name.as_ptr())) }
 }
 
 /// Name of a type as SQL writes it.
 fn type_name(kind: Oid) -> String {
     // SAFETY: format_type_be returns a palloc'd string for any OID.
-    unsafe {
-        CStr::from_ptr(pg_sys::format_type_be(kind))
-            .to_string_lossy()
-            .into_owned()
-    }
+    unsafe { from_server(pg_sys::format_type_be(kind)) }
 }
 
-/// OID of the type `name` in `schema`, or InvalidOid.
-fn type_by_name(schema: Oid, name: &str) -> Oid {
-    let name = CString::new(name).unwrap_or_default();
+/// OID of the type `name` in `schema`, never by search_path.
+pub fn type_by_name(schema: Oid, name: &str) -> Option<Oid> {
+    let name = to_server(name);
     // SAFETY: a syscache lookup with the key types of TYPENAMENSP (pg_type.h).
-    unsafe {
+    let oid = unsafe {
         pg_sys::GetSysCacheOid(
             pg_sys::SysCacheIdentifier::TYPENAMENSP as _,
             pg_sys::Anum_pg_type_oid as _,
@@ -344,13 +332,14 @@ fn type_by_name(schema: Oid, name: &str) -> Oid {
             pg_sys::Datum::from(0usize),
             pg_sys::Datum::from(0usize),
         )
-    }
+    };
+    (oid != Oid::INVALID).then_some(oid)
 }
 
 /// Looks the relation up and locks it; if it was renamed or replaced while we
 /// waited for the lock, tries again (as RangeVarGetRelidExtended, namespace.c).
 fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> Option<Oid> {
-    let name = CString::new(name).unwrap_or_default();
+    let name = to_server(name);
     loop {
         // SAFETY: syscache lookups and a heavyweight lock; LockRelationOid
         // accepts invalidation messages, so the second lookup is current.

@@ -4,6 +4,7 @@
 //! it which snapshot it sees; here the caller decides.
 
 use super::datum::Value;
+use super::encoding::to_server;
 use super::error::{raise_report, Report, SqlState};
 use super::relation::Relation;
 use super::row::{AnyRow, RowMaker, RowSink};
@@ -11,7 +12,6 @@ use super::unwinding;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CString;
 
 /// Whether a statement's plan is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn kept_plan(text: &str, bound: &mut Bound) -> pg_sys::SPIPlanPtr {
     if let Some(plan) = PLANS.with_borrow(|plans| plans.get(text).copied()) {
         return plan;
     }
-    let sql = CString::new(text).unwrap_or_default();
+    let sql = to_server(text);
     // SAFETY: connected; SPI_keepplan moves the plan to permanent memory.
     let plan = unsafe {
         let plan = pg_sys::SPI_prepare(
@@ -147,7 +147,7 @@ fn execute(text: &str, parameters: &[Parameter], planning: Planning, view: View)
                 )
             }
             Planning::OneShot => {
-                let sql = CString::new(text).unwrap_or_default();
+                let sql = to_server(text);
                 pg_sys::SPI_execute_with_args(
                     sql.as_ptr(),
                     bound.types.len() as i32,
@@ -231,7 +231,7 @@ pub fn stream(
                 )
             }
             Planning::OneShot => {
-                let sql = CString::new(text).unwrap_or_default();
+                let sql = to_server(text);
                 pg_sys::SPI_cursor_open_with_args(
                     std::ptr::null(),
                     sql.as_ptr(),
