@@ -150,7 +150,7 @@ pub fn sensitivity(
         }
         match by.as_slice() {
             [] => println!("{}: NOT CAUGHT", fault.name),
-            [first, rest @ ..] if rest.is_empty() => println!("{}: caught by {first}", fault.name),
+            [only] => println!("{}: caught by {only}", fault.name),
             [first, rest @ ..] => {
                 println!("{}: caught by {first} and {} more", fault.name, rest.len())
             }
