@@ -23,3 +23,18 @@ pub mod settings;
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
+
+/// What pgrx's test framework asks of a crate.
+#[cfg(test)]
+pub mod pg_test {
+    /// Called once before the first test.
+    pub fn setup(_options: Vec<&str>) {}
+
+    /// Lines for the test server's postgresql.conf.
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["listen_addresses = 'localhost'"]
+    }
+}
