@@ -25,7 +25,7 @@ pub extern "C-unwind" fn _PG_init() {
 }
 
 #[cfg(any(test, feature = "pg_test"))]
-mod tests;
+mod testing;
 
 /// What pgrx's test framework asks of a crate.
 #[cfg(test)]

@@ -212,10 +212,15 @@ impl Table {
     }
 
     /// The engine that serves this call.
-    pub fn engine(&self) -> Box<dyn Engine> {
+    pub fn engine(&self) -> &'static dyn Engine {
         match self.via {
-            Via::Heap => Box::new(heap::Heap),
-            Via::Sql(planning) => Box::new(sql::Sql { planning }),
+            Via::Heap => &heap::Heap,
+            Via::Sql(Planning::Kept) => &sql::Sql {
+                planning: Planning::Kept,
+            },
+            Via::Sql(Planning::OneShot) => &sql::Sql {
+                planning: Planning::OneShot,
+            },
         }
     }
 

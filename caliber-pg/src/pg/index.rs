@@ -32,8 +32,9 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The first valid B-tree with exactly the wanted key columns, in order,
-    /// with the columns' own collations, whose predicate follows from the read.
+    /// A valid B-tree with exactly the wanted key columns, in order, with the
+    /// columns' own collations, whose predicate follows from the read; a
+    /// partial one before a whole one, since it holds fewer rows.
     ///
     /// # Errors
     /// 55000 if there is none.
@@ -45,18 +46,24 @@ impl Index {
             .chain(wanted.order)
             .map(|c| relation.attribute(c))
             .collect();
+        let mut whole = None;
         for oid in index_oids(relation) {
             // SAFETY: the OID comes from the relation's index list, and the
             // relation is locked; index_open locks the index and raises if it
             // vanished (DROP INDEX CONCURRENTLY), as a planner would.
             let ptr = unsafe { pg_sys::index_open(oid, READ_LOCK) };
             let index = Self { ptr };
-            if index.usable() && index.serves(relation, &columns) && index.implied(relation, wanted)
-            {
-                return Ok(index);
+            if !index.usable() || !index.serves(relation, &columns) {
+                continue;
+            }
+            match index.predicate() {
+                None if whole.is_none() => whole = Some(index),
+                None => {}
+                Some(predicate) if index.implied(predicate, relation, wanted) => return Ok(index),
+                Some(_) => {}
             }
         }
-        Err(missing(relation, &columns))
+        whole.ok_or_else(|| missing(relation, &columns))
     }
 
     fn form(&self) -> &pg_sys::FormData_pg_index {
@@ -101,17 +108,25 @@ impl Index {
         })
     }
 
+    /// The predicate of a partial index.
+    fn predicate(&self) -> Option<*mut pg_sys::List> {
+        // SAFETY: the index is open; the list is a copy in this context.
+        let predicate = unsafe { pg_sys::RelationGetIndexPredicate(self.ptr) };
+        (!predicate.is_null()).then_some(predicate)
+    }
+
     /// Does the index's predicate follow from the read's conditions
     /// (predicate_implied_by, predtest.c)?
-    fn implied(&self, relation: &Relation, wanted: &Wanted<'_>) -> bool {
+    fn implied(
+        &self,
+        predicate: *mut pg_sys::List,
+        relation: &Relation,
+        wanted: &Wanted<'_>,
+    ) -> bool {
         // SAFETY: the index is open. Expressions are built in the current
         // memory context as the parser builds them, with varno 1 as stored
         // predicates have it.
         unsafe {
-            let predicate = pg_sys::RelationGetIndexPredicate(self.ptr);
-            if predicate.is_null() {
-                return true;
-            }
             let mut clauses: *mut pg_sys::List = std::ptr::null_mut();
             for (i, &(column, value)) in wanted.equals.iter().enumerate() {
                 let var = variable(relation, column);

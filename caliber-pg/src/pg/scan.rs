@@ -1,9 +1,9 @@
 //! Index scans: rows in key order that a snapshot sees.
 
 use super::datum::Value;
-use super::index::{Index, Wanted};
+use super::index::{Index, Test, Wanted};
 use super::relation::Relation;
-use super::row::OwnSlot;
+use super::row::{slot_attributes, OwnSlot};
 use super::{compat, unwinding};
 use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};
@@ -15,6 +15,9 @@ pub(crate) struct Scan {
     desc: pg_sys::IndexScanDesc,
     direction: pg_sys::ScanDirection::Type,
     slot: OwnSlot,
+    /// Attributes (from 0) and what every row must pass there: the index may
+    /// hold rows that do not.
+    tests: Vec<(usize, Test)>,
     /// Keeps the index open; closed after the scan has ended.
     _index: Index,
 }
@@ -66,6 +69,11 @@ impl Scan {
                 pg_sys::ScanDirection::ForwardScanDirection
             },
             slot,
+            tests: wanted
+                .tests
+                .iter()
+                .map(|&(c, test)| (relation.attribute(c) as usize - 1, test))
+                .collect(),
             _index: index,
         })
     }
@@ -73,10 +81,30 @@ impl Scan {
     /// The next visible row, or None. Dead index entries are skipped by
     /// index_getnext_slot (indexam.c).
     pub(crate) fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
-        pgrx::check_for_interrupts!();
-        // SAFETY: the scan is running and the slot is of the table's kind.
-        let found = unsafe { pg_sys::index_getnext_slot(self.desc, self.direction, self.slot.0) };
-        found.then_some(self.slot.0)
+        loop {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the scan is running and the slot is of the table's kind.
+            let found =
+                unsafe { pg_sys::index_getnext_slot(self.desc, self.direction, self.slot.0) };
+            if !found {
+                return None;
+            }
+            if self.passes() {
+                return Some(self.slot.0);
+            }
+        }
+    }
+
+    /// Does the row in the slot pass every test?
+    fn passes(&self) -> bool {
+        if self.tests.is_empty() {
+            return true;
+        }
+        // SAFETY: the scan has just stored a row in the slot.
+        let (values, nulls) = unsafe { slot_attributes(self.slot.0) };
+        self.tests.iter().all(|&(i, test)| match test {
+            Test::True => Value::new(values[i], nulls[i]).as_bool() == Some(true),
+        })
     }
 
     /// Ends the scan and keeps the slot, which still pins its row.
@@ -87,6 +115,7 @@ impl Scan {
         unsafe {
             pg_sys::index_endscan(me.desc);
             drop(std::ptr::read(&me._index));
+            drop(std::ptr::read(&me.tests));
             std::ptr::read(&me.slot)
         }
     }

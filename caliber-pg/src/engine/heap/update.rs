@@ -6,6 +6,7 @@
 
 use super::statement::{concurrent_delete, concurrent_update, Statement};
 use super::{find, stored};
+use crate::counters::{self, Counter};
 use crate::engine::{same, Changes, Rule, Stored, Table, Verdict, Written};
 use crate::error::{CaliberResult, WriteCause};
 use crate::pg::compat::{self, NewEntries};
@@ -159,6 +160,11 @@ fn update_row(
                     } else {
                         entries
                     };
+                    counters::add(if entries == NewEntries::None {
+                        Counter::PathHotUpdate
+                    } else {
+                        Counter::PathIndexedUpdate
+                    });
                     (*estate).es_processed += 1;
                     let recheck = statement.index(new, true, entries);
                     let mut tid = (*old.0).tts_tid;
@@ -283,6 +289,7 @@ pub(super) unsafe fn lock_latest(
         pg_sys::TM_Result::TM_Ok => {
             // SAFETY: table_tuple_lock filled the failure data.
             Ok(if unsafe { (*failure).traversed } {
+                counters::add(Counter::PathUpdateChain);
                 Locked::Newer
             } else {
                 Locked::Same

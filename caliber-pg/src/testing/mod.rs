@@ -7,7 +7,7 @@ mod errors;
 
 #[cfg(any(test, feature = "pg_test"))]
 #[pgrx::pg_schema]
-mod server {
+mod tests {
     use crate::engine::Entity;
     use crate::entity::scope::SCOPE;
     use crate::entity::trajectory::{LIFE, TRAJECTORY};
