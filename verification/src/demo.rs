@@ -30,6 +30,7 @@ pub fn demo(major: Major, config: &Config) -> Result<bool> {
     let target = prepare(&server)?;
     act(&target)?;
     let held = verdicts(&server, config)?;
+    server.tidy();
     let password = target
         .password
         .as_deref()

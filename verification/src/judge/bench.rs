@@ -84,7 +84,7 @@ impl Bench {
             .iter()
             .map(|_| server.database())
             .collect::<Result<Vec<_>>>()?;
-        Self::over(engines, databases, server.fault().is_none())
+        Self::over(engines, databases, true)
     }
 
     /// Opens a bench on new databases that nobody gets afterwards: for a test
@@ -151,11 +151,7 @@ impl Bench {
         if !(committed || truncate) {
             return Ok(());
         }
-        let names: Vec<&str> = entity::all()
-            .iter()
-            .rev()
-            .map(|entity| entity.table().name)
-            .collect();
+        let names = tables();
         let sql = if truncate {
             format!("TRUNCATE {} CASCADE", names.join(", "))
         } else {
@@ -164,18 +160,31 @@ impl Bench {
                 .map(|name| format!("DELETE FROM {name};"))
                 .collect()
         };
-        for judge in &mut self.judges {
-            judge.session.batch(&sql)?;
-        }
-        Ok(())
+        self.prepare(&sql)
     }
+}
+
+/// Children before parents.
+fn tables() -> Vec<&'static str> {
+    entity::all()
+        .iter()
+        .rev()
+        .map(|entity| entity.table().name)
+        .collect()
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Whoever comes next finds empty tables, or no database at all. What a
-        // seeded fault did to an index is nobody else's business.
-        if self.reusable && self.reset(false, true).is_ok() {
+        // Whoever comes next finds empty tables with new indexes, whatever a
+        // seeded fault did to the old ones; or no database at all.
+        if self.reusable
+            && self
+                .prepare(&format!(
+                    "ROLLBACK; TRUNCATE {} CASCADE",
+                    tables().join(", ")
+                ))
+                .is_ok()
+        {
             self.databases.iter_mut().for_each(Database::mark_clean);
         }
         self.judges.clear();

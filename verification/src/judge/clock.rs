@@ -44,17 +44,22 @@ impl Clock {
     /// start of a single-statement transaction that failed is known to nobody.
     #[must_use]
     pub fn apply_to_error(&self, text: &str) -> String {
-        let text = self.apply(text);
-        let mut result = String::with_capacity(text.len());
-        let mut rest = text.as_str();
-        while let Some((start, end)) = find_moment(rest) {
-            result.push_str(&rest[..start]);
-            result.push_str("<now>");
-            rest = &rest[end..];
-        }
-        result.push_str(rest);
-        result
+        without_moments(&self.apply(text))
     }
+}
+
+/// Replaces every moment by `<now>`.
+#[must_use]
+pub fn without_moments(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((start, end)) = find_moment(rest) {
+        result.push_str(&rest[..start]);
+        result.push_str("<now>");
+        rest = &rest[end..];
+    }
+    result.push_str(rest);
+    result
 }
 
 /// The first `2026-01-31 12:34:56[.789]+00` in a text.

@@ -262,6 +262,21 @@ impl Server {
         self.fault.lock().ok().and_then(|fault| fault.clone())
     }
 
+    /// Drops the databases of the harness: for a server that is left to somebody.
+    pub fn tidy(&self) {
+        let idle = self
+            .idle
+            .lock()
+            .map(|mut idle| std::mem::take(&mut *idle))
+            .unwrap_or_default();
+        if let Ok(mut admin) = Session::connect(&self.target) {
+            for name in idle.into_iter().chain([database::template()]) {
+                // What stays behind does no harm.
+                let _ = admin.batch(&format!("DROP DATABASE {name} WITH (FORCE)"));
+            }
+        }
+    }
+
     fn give_back(&self, name: String) {
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(name);

@@ -2,6 +2,9 @@
 //! `tests() -> Vec<Test>`, and is listed in [`all`].
 
 mod canary;
+pub mod desk;
+mod driver;
+mod errors;
 pub mod properties;
 
 use crate::runner::Test;
@@ -11,6 +14,8 @@ use crate::runner::Test;
 pub fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(canary::tests());
+    tests.extend(driver::tests());
+    tests.extend(errors::tests());
     tests.extend(properties::tests());
     tests
 }

@@ -1,0 +1,152 @@
+//! Desks: the same preparations in a database of its own for each engine and
+//! for the client, for topics that go beyond rows.
+
+use crate::judge::{without_moments, Engine};
+use crate::runner::Context;
+use crate::server::Database;
+use crate::session::{shorten, Failure, Reply, ServerError, Session};
+use anyhow::{bail, ensure, Context as _, Result};
+
+/// Heap, both ways through SPI, and the client.
+pub const ALL: [Engine; 4] = [
+    Engine::Heap,
+    Engine::Sql,
+    Engine::SqlOneshot,
+    Engine::Client,
+];
+
+/// One engine's (or the client's) database and session.
+pub struct Desk {
+    /// Whose desk it is.
+    pub engine: Engine,
+    /// Its database.
+    pub database: Database,
+    /// Its session, a superuser's.
+    pub session: Session,
+}
+
+impl Desk {
+    /// Another session in the same database, with the same engine.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn another(&self) -> Result<Session> {
+        let mut session = self.database.connect()?;
+        for sql in setup(self.engine) {
+            session.batch(&sql)?;
+        }
+        Ok(session)
+    }
+
+    /// What this desk sends: the call, or the client's statement for it.
+    #[must_use]
+    pub fn text<'a>(&self, call: &'a str, client: &'a str) -> &'a str {
+        if self.engine == Engine::Client {
+            client
+        } else {
+            call
+        }
+    }
+}
+
+/// What a session of an engine sends first.
+#[must_use]
+pub fn setup(engine: Engine) -> Vec<String> {
+    if engine == Engine::Client {
+        return Vec::new();
+    }
+    // The first call loads the library, so that the setting is checked at once.
+    vec![
+        "SELECT caliber_version()".to_owned(),
+        format!("SET caliber.engine = {}", engine.name()),
+    ]
+}
+
+/// Opens a desk for each engine, on new clones with the same preparations.
+///
+/// # Errors
+/// When a server refuses.
+pub fn open(context: &Context, engines: &[Engine], prepare: &str) -> Result<Vec<Desk>> {
+    let mut desks = Vec::new();
+    for engine in engines {
+        let database = context.server.fresh_database()?;
+        let session = database.connect()?;
+        let mut desk = Desk {
+            engine: *engine,
+            database,
+            session,
+        };
+        for sql in setup(*engine) {
+            desk.session.batch(&sql)?;
+        }
+        if !prepare.is_empty() {
+            desk.session
+                .batch(prepare)
+                .with_context(|| format!("preparing {}", engine.name()))?;
+        }
+        desks.push(desk);
+    }
+    Ok(desks)
+}
+
+/// Rows as text, or an ERROR.
+pub type Answer = std::result::Result<Vec<Vec<Option<String>>>, Box<ServerError>>;
+
+/// What one desk answered, as text that can be compared: SPI's own CONTEXT is
+/// left out, and moments in an ERROR are replaced.
+pub fn answer(result: Result<Vec<Reply>, Failure>) -> Answer {
+    match result {
+        Ok(replies) => Ok(replies.into_iter().flat_map(|reply| reply.rows).collect()),
+        Err(Failure::Error(error)) => Err(error.without_spi_context()),
+        Err(Failure::Lost(why)) => Err(Box::new(ServerError {
+            sqlstate: "LOST".to_owned(),
+            message: why,
+            ..ServerError::default()
+        })),
+    }
+}
+
+/// Sends the call to every engine's desk and the statement to the client's;
+/// all must raise the same ERROR, in every field, with this SQLSTATE, and go
+/// on afterwards. Returns it.
+///
+/// # Errors
+/// Saying who answered what.
+pub fn same_error(
+    desks: &mut [Desk],
+    call: &str,
+    client: &str,
+    sqlstate: &str,
+) -> Result<ServerError> {
+    let mut errors: Vec<(Engine, Box<ServerError>)> = Vec::new();
+    for desk in desks.iter_mut() {
+        let sql = desk.text(call, client);
+        match answer(desk.session.run(sql)) {
+            Ok(rows) => bail!(
+                "{}: no error, but {rows:?} from {}",
+                desk.engine.name(),
+                shorten(sql, 300)
+            ),
+            Err(error) => errors.push((desk.engine, error)),
+        }
+    }
+    let shown: Vec<String> = errors
+        .iter()
+        .map(|(engine, error)| format!("--- {}\n{error}", engine.name()))
+        .collect();
+    let shown = shown.join("\n");
+    let Some((_, first)) = errors.first() else {
+        bail!("no desks")
+    };
+    ensure!(
+        errors.iter().all(|(_, error)| error == first),
+        "{}\nnot the same error:\n{shown}",
+        shorten(call, 300)
+    );
+    ensure!(
+        first.sqlstate == sqlstate,
+        "{}\nexpected SQLSTATE {sqlstate}:\n{shown}",
+        shorten(call, 300)
+    );
+    Ok(first.as_ref().clone())
+}
