@@ -97,7 +97,9 @@ pub type Answer = std::result::Result<Vec<Vec<Option<String>>>, Box<ServerError>
 pub fn answer(result: Result<Vec<Reply>, Failure>) -> Answer {
     match result {
         Ok(replies) => Ok(replies.into_iter().flat_map(|reply| reply.rows).collect()),
-        Err(Failure::Error(error)) => Err(error.without_spi_context()),
+        Err(Failure::Error(error)) => Err(Box::new(
+            error.without_spi_context().map_text(without_moments),
+        )),
         Err(Failure::Lost(why)) => Err(Box::new(ServerError {
             sqlstate: "LOST".to_owned(),
             message: why,
