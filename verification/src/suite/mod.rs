@@ -1,11 +1,19 @@
 //! The standard set: one file per topic. A topic gives tests by a function
 //! `tests() -> Vec<Test>`, and is listed in [`all`].
 
+mod bad_input;
 mod canary;
+mod catalog;
+mod concurrency;
 pub mod desk;
 mod driver;
 mod errors;
+mod init;
+mod no_spi;
 pub mod properties;
+mod rights;
+mod takeover;
+mod trees;
 
 use crate::runner::Test;
 
@@ -13,9 +21,17 @@ use crate::runner::Test;
 #[must_use]
 pub fn all() -> Vec<Test> {
     let mut tests = Vec::new();
+    tests.extend(bad_input::tests());
     tests.extend(canary::tests());
     tests.extend(driver::tests());
     tests.extend(errors::tests());
+    tests.extend(catalog::tests());
+    tests.extend(concurrency::tests());
+    tests.extend(init::tests());
+    tests.extend(no_spi::tests());
+    tests.extend(takeover::tests());
+    tests.extend(trees::tests());
     tests.extend(properties::tests());
+    tests.extend(rights::tests());
     tests
 }
