@@ -29,6 +29,11 @@ counters! {
     TakeoverAccessMethod = "takeover.access_method";
     /// Taken over because an existing id is to be returned.
     TakeoverOnDuplicate = "takeover.on_duplicate";
+    /// Taken over because a column is generated, or an identity that SQL does
+    /// not let a statement set.
+    TakeoverGenerated = "takeover.generated";
+    /// Taken over because an index is newer than the transaction's snapshots.
+    TakeoverNewIndex = "takeover.new_index";
     /// Compiled descriptions rebuilt.
     CompiledRebuild = "compiled.rebuild";
     /// Updates that touched no index.

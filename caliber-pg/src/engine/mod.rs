@@ -12,7 +12,7 @@ use crate::error::{CaliberError, CaliberResult, WriteFailure};
 use crate::error::{StorageError, WriteCause};
 use crate::pg::call::Call;
 use crate::pg::datum::Value;
-use crate::pg::index::Test;
+use crate::pg::index::{self, Test};
 use crate::pg::relation::{Relation, Shape, READ_LOCK, WRITE_LOCK};
 use crate::pg::rights::{self, Rights};
 use crate::pg::row::{AnyRow, RowSink};
@@ -192,10 +192,12 @@ impl Table {
             READ_LOCK
         };
         let relation = Relation::open(schema, &entity.shape, lock)?;
+        // Where `row_security = off` forbids the query, SQL raises in the
+        // rewriter, before the executor checks anything.
+        let policies = relation.policies_in_force();
         rights::check_may_write(rights.command)?;
         rights::check_table(&relation, rights);
         let setting = settings::engine();
-        let policies = setting != EngineSetting::SqlOneshot && relation.policies_in_force();
         let via = choose(setting, &relation, policies, find_duplicate);
         counters::add(match via {
             Via::Heap => Counter::CallsHeap,
@@ -215,6 +217,12 @@ impl Table {
     pub fn engine(&self) -> &'static dyn Engine {
         match self.via {
             Via::Heap => &heap::Heap,
+            // A statement that a rule replaced by nothing leaves a plan that
+            // depends on no relation, so that dropping the rule would not
+            // invalidate it: such plans are not kept.
+            Via::Sql(_) if self.relation.has_rules() => &sql::Sql {
+                planning: Planning::OneShot,
+            },
             Via::Sql(Planning::Kept) => &sql::Sql {
                 planning: Planning::Kept,
             },
@@ -292,6 +300,10 @@ fn choose(
         Some(Counter::TakeoverInheritance)
     } else if !relation.is_heap() {
         Some(Counter::TakeoverAccessMethod)
+    } else if relation.has_generated_columns() {
+        Some(Counter::TakeoverGenerated)
+    } else if index::any_too_new(relation) {
+        Some(Counter::TakeoverNewIndex)
     } else if find_duplicate {
         Some(Counter::TakeoverOnDuplicate)
     } else {

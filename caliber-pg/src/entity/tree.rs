@@ -13,6 +13,7 @@ use crate::engine::{Changes, Table, Written};
 use crate::error::{CaliberError, CaliberResult, WriteCause};
 use crate::pg::advisory::{lock_for_transaction, tree_key};
 use crate::pg::datum::Value;
+use crate::pg::memory;
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -52,7 +53,7 @@ fn nodes(table: &Table, by: usize, value: Uuid, view: As) -> CaliberResult<Vec<N
         As::Transaction => ActiveSnapshot::for_write(),
     };
     let want = [TRAJECTORY_ID, PARENT_TRAJECTORY_ID, ROOT_TRAJECTORY_ID];
-    let rows = table.engine().peek(table, by, value, &want)?;
+    let rows = memory::scratch(|| table.engine().peek(table, by, value, &want))?;
     Ok(rows
         .into_iter()
         .filter_map(|row| {
@@ -240,5 +241,7 @@ fn descendants(table: &Table, id: Uuid) -> CaliberResult<Vec<Uuid>> {
             open.push(child.id);
         }
     }
+    // In the order in which an index scan of the keys would find them.
+    found.sort_unstable();
     Ok(found)
 }

@@ -27,6 +27,20 @@ pub unsafe fn attribute(desc: pg_sys::TupleDesc, index: usize) -> pg_sys::Form_p
     }
 }
 
+/// Does a table have generated columns (stored, or virtual in 18)?
+///
+/// # Safety
+/// `constr` is valid.
+pub unsafe fn has_generated(constr: *const pg_sys::TupleConstr) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*constr).has_generated_stored;
+        #[cfg(feature = "pg18")]
+        return (*constr).has_generated_stored || (*constr).has_generated_virtual;
+    }
+}
+
 /// HeapTupleHeaderGetXmin (htup_details.h), which pgrx has twice for 18.
 ///
 /// # Safety

@@ -5,9 +5,24 @@ use std::ffi::{c_char, c_int, CStr, CString};
 
 const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
 
+/// In a SQL_ASCII database bytes have no known meaning: each is the character
+/// of its number, so that what came from the server goes back unchanged.
+fn is_sql_ascii() -> bool {
+    // SAFETY: reads a backend variable.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int }
+}
+
 /// UTF-8 to the encoding of the database. A NUL, which no text of the server
 /// can hold, is left out.
 pub fn to_server(text: &str) -> CString {
+    if is_sql_ascii() {
+        let bytes: Vec<u8> = text
+            .chars()
+            .filter(|&c| c != '\0')
+            .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+            .collect();
+        return CString::new(bytes).unwrap_or_default();
+    }
     let clean: Vec<u8> = text.bytes().filter(|&b| b != 0).collect();
     let text = CString::new(clean).unwrap_or_default();
     // SAFETY: pg_any_to_server (mbutils.c) reads `len` bytes and returns its
@@ -19,12 +34,13 @@ pub fn to_server(text: &str) -> CString {
     }
 }
 
-/// The encoding of the database to UTF-8. In a SQL_ASCII database, whose bytes
-/// have no known meaning, what is not UTF-8 is replaced.
+/// The encoding of the database to UTF-8.
 pub fn from_server_bytes(bytes: &[u8]) -> String {
+    if is_sql_ascii() {
+        return bytes.iter().map(|&b| char::from(b)).collect();
+    }
     // SAFETY: reads a backend variable.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
-    if encoding == UTF8 || encoding == pg_sys::pg_enc::PG_SQL_ASCII as c_int {
+    if unsafe { pg_sys::GetDatabaseEncoding() } == UTF8 {
         return String::from_utf8_lossy(bytes).into_owned();
     }
     let text = CString::new(bytes).unwrap_or_default();

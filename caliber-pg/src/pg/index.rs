@@ -2,7 +2,8 @@
 //! and predicate, never by its name.
 
 use super::datum::Value;
-use super::relation::{qualified, Relation, READ_LOCK};
+use super::encoding::from_server_bytes;
+use super::relation::{live_attributes, qualified, Relation, READ_LOCK};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, StorageError};
 use pgrx::pg_sys::{self, Oid};
@@ -23,6 +24,36 @@ pub struct Wanted<'a> {
     pub tests: &'a [(usize, Test)],
     /// The column that orders the rows, behind the equal ones.
     pub order: Option<usize>,
+    /// Whether the equal columns must name at most one row.
+    pub unique: bool,
+}
+
+/// Is any index of the table newer than what this transaction may see
+/// (indcheckxmin)? Whoever scanned it would miss rows that are only in a HOT
+/// chain's older members; SQL then plans without it (get_relation_info,
+/// plancat.c).
+pub fn any_too_new(relation: &Relation) -> bool {
+    index_oids(relation).into_iter().any(|oid| {
+        // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is
+        // one of pg_index, and is released after its last use.
+        unsafe {
+            let tuple = pg_sys::SearchSysCache1(
+                pg_sys::SysCacheIdentifier::INDEXRELID as i32,
+                pg_sys::Datum::from(oid),
+            );
+            if tuple.is_null() {
+                return false;
+            }
+            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>();
+            let too_new = (*form).indcheckxmin
+                && !pg_sys::TransactionIdPrecedes(
+                    super::compat::tuple_xmin((*tuple).t_data),
+                    pg_sys::TransactionXmin,
+                );
+            pg_sys::ReleaseSysCache(tuple);
+            too_new
+        }
+    })
 }
 
 /// An open B-tree index that serves a read.
@@ -53,7 +84,7 @@ impl Index {
             // vanished (DROP INDEX CONCURRENTLY), as a planner would.
             let ptr = unsafe { pg_sys::index_open(oid, READ_LOCK) };
             let index = Self { ptr };
-            if !index.usable() || !index.serves(relation, &columns) {
+            if !index.usable(wanted.unique) || !index.serves(relation, &columns) {
                 continue;
             }
             match index.predicate() {
@@ -71,19 +102,14 @@ impl Index {
         unsafe { &*(*self.ptr).rd_index }
     }
 
-    /// Valid, a B-tree, and not too new for the snapshot (get_relation_info,
-    /// plancat.c).
-    fn usable(&self) -> bool {
+    /// A valid B-tree, and a whole unique one that is checked at once where
+    /// the key must name one row.
+    fn usable(&self, unique: bool) -> bool {
         let form = self.form();
-        // SAFETY: the index is open; rd_indextuple is its pg_index tuple.
-        unsafe {
-            let too_new = form.indcheckxmin
-                && !pg_sys::TransactionIdPrecedes(
-                    super::compat::tuple_xmin((*(*self.ptr).rd_indextuple).t_data),
-                    pg_sys::TransactionXmin,
-                );
-            form.indisvalid && !too_new && (*(*self.ptr).rd_rel).relam == pg_sys::BTREE_AM_OID
-        }
+        // SAFETY: the index is open.
+        let is_btree = unsafe { (*(*self.ptr).rd_rel).relam } == pg_sys::BTREE_AM_OID;
+        let fits = !unique || (form.indisunique && form.indimmediate && self.predicate().is_none());
+        form.indisvalid && is_btree && fits
     }
 
     /// Are the key columns exactly `columns`, ascending, each with the
@@ -103,6 +129,7 @@ impl Index {
                 key == column
                     && *(*self.ptr).rd_indoption.add(i) == 0
                     && *(*self.ptr).rd_indcollation.add(i) == (*attribute).attcollation
+                    && *(*self.ptr).rd_opfamily.add(i) == default_family((*attribute).atttypid)
                     && *(*self.ptr).rd_opcintype.add(i) == (*attribute).atttypid
             }
         })
@@ -180,6 +207,12 @@ impl Drop for Index {
     }
 }
 
+/// The B-tree operator family that orders a type by default.
+fn default_family(kind: Oid) -> Oid {
+    // SAFETY: catalog look-ups by OID.
+    unsafe { pg_sys::get_opclass_family(pg_sys::GetDefaultOpClass(kind, pg_sys::BTREE_AM_OID)) }
+}
+
 /// A Var for a known column.
 ///
 /// # Safety
@@ -217,10 +250,11 @@ fn index_oids(relation: &Relation) -> Vec<Oid> {
 }
 
 fn missing(relation: &Relation, columns: &[i16]) -> CaliberError {
-    let names: Vec<String> = super::relation::live_attributes(relation.descriptor())
-        .into_iter()
-        .filter(|a| columns.contains(&a.number))
-        .map(|a| a.name)
+    let attributes = live_attributes(relation.descriptor());
+    let names: Vec<String> = columns
+        .iter()
+        .filter_map(|column| attributes.iter().find(|a| a.number == *column))
+        .map(|a| from_server_bytes(&a.name))
         .collect();
     CaliberError::from(StorageError::IndexError {
         table: qualified(relation.schema(), &relation.name()),

@@ -17,6 +17,7 @@ pub mod error;
 pub mod function;
 pub mod index;
 pub mod json;
+pub mod memory;
 pub mod random;
 pub mod relation;
 pub mod rights;

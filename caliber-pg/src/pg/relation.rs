@@ -1,9 +1,10 @@
 //! Finding, locking and checking the table that a function works on.
 
-use super::encoding::{from_server, to_server};
+use super::encoding::{from_server, from_server_bytes, to_server};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, RelationProblem, StorageError};
 use pgrx::pg_sys::{self, Oid};
+use std::ffi::CStr;
 
 /// The type of a column, as far as the library must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +173,22 @@ impl Relation {
         self.class().relam == pg_sys::HEAP_TABLE_AM_OID
     }
 
+    /// Is a column generated, or GENERATED ALWAYS AS IDENTITY? The rewriter
+    /// and the executor treat them in ways of their own.
+    pub fn has_generated_columns(&self) -> bool {
+        let desc = self.descriptor();
+        // SAFETY: the relation is open; constr is NULL or valid, and attribute
+        // numbers below natts are.
+        unsafe {
+            let constr = (*desc).constr;
+            (!constr.is_null() && super::compat::has_generated(constr))
+                || (0..(*desc).natts as usize).any(|i| {
+                    (*super::compat::attribute(desc, i)).attidentity as u8
+                        == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS
+                })
+        }
+    }
+
     /// Are there inheritance children? relhassubclass may be left over from a
     /// child that was dropped, so pg_inherits is asked (pg_inherits.c).
     pub fn has_children(&self) -> bool {
@@ -190,6 +207,15 @@ impl Relation {
             })
         };
         !list.is_null()
+    }
+
+    /// Names of the columns that the library does not know.
+    pub fn later_columns(&self) -> Vec<String> {
+        live_attributes(self.descriptor())
+            .into_iter()
+            .filter(|a| !self.attributes.contains(&a.number))
+            .map(|a| from_server_bytes(&a.name))
+            .collect()
     }
 
     /// Compares table and row type with what the library knows.
@@ -212,14 +238,14 @@ impl Relation {
         for attribute in live_attributes(self.descriptor()) {
             // Columns that a later version added are behind the known ones.
             let Some(column) = known.next() else { break };
-            if attribute.name != column.name || attribute.kind != column.kind.oid() {
+            if attribute.name != column.name.as_bytes() || attribute.kind != column.kind.oid() {
                 return Err(wrong_shape(
                     self.schema,
                     shape,
                     format!(
                         "Column {} is {} {}, but {} {} is expected.",
                         attributes.len() + 1,
-                        attribute.name,
+                        from_server_bytes(&attribute.name),
                         type_name(attribute.kind),
                         column.name,
                         type_name(column.kind.oid())
@@ -257,7 +283,8 @@ impl Drop for Relation {
 /// One attribute that is not dropped.
 pub(crate) struct LiveAttribute {
     pub number: i16,
-    pub name: String,
+    /// In the server's encoding: only these bytes tell columns apart.
+    pub name: Vec<u8>,
     pub kind: Oid,
 }
 
@@ -272,7 +299,9 @@ pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
                 let a = super::compat::attribute(desc, i as usize);
                 (!(*a).attisdropped).then(|| LiveAttribute {
                     number: (*a).attnum,
-                    name: from_server((*a).attname.data.as_ptr()),
+                    name: CStr::from_ptr((*a).attname.data.as_ptr())
+                        .to_bytes()
+                        .to_vec(),
                     kind: (*a).atttypid,
                 })
             })
@@ -344,7 +373,13 @@ fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> Option<Oid> 
         // SAFETY: syscache lookups and a heavyweight lock; LockRelationOid
         // accepts invalidation messages, so the second lookup is current.
         unsafe {
-            let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            let mut oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            if oid == Oid::INVALID {
+                // The answer may be a cached one from before somebody else
+                // created the table.
+                pg_sys::AcceptInvalidationMessages();
+                oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
+            }
             if oid == Oid::INVALID {
                 return None;
             }

@@ -36,7 +36,7 @@ impl AnyRow {
         // SAFETY: the datum is a composite of the relation's row type
         // (RowMaker); the arrays have natts elements.
         unsafe {
-            let desc = pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1);
+            let desc = pg_sys::lookup_rowtype_tupdesc(relation.row_type, -1);
             let natts = (*desc).natts as usize;
             let header = self.0.cast_mut_ptr::<pg_sys::HeapTupleHeaderData>();
             let mut tuple = pg_sys::HeapTupleData {
@@ -47,14 +47,18 @@ impl AnyRow {
             let mut values = vec![pg_sys::Datum::null(); natts];
             let mut nulls = vec![true; natts];
             pg_sys::heap_deform_tuple(&mut tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
-            live_attributes(desc)
+            let known = live_attributes(desc)
                 .into_iter()
                 .take(columns)
                 .map(|a| {
                     let i = a.number as usize - 1;
                     Value::new(values[i], nulls[i])
                 })
-                .collect()
+                .collect();
+            if (*desc).tdrefcount >= 0 {
+                pg_sys::DecrTupleDescRefCount(desc);
+            }
+            known
         }
     }
 }
@@ -108,7 +112,7 @@ impl RowMaker {
         for wanted in live_attributes(desc) {
             source[wanted.number as usize - 1] = have
                 .iter()
-                .find(|a| a.name == wanted.name)
+                .find(|a| a.name == wanted.name && a.kind == wanted.kind)
                 .map(|a| a.number as usize - 1);
         }
         Self { desc, source }

@@ -24,7 +24,25 @@ impl ActiveSnapshot {
     ///
     /// The copy's command id is set by hand: UpdateActiveSnapshotCommandId
     /// (snapmgr.c) raises in parallel mode when the ids differ.
+    ///
+    /// At READ COMMITTED, once the transaction has written since the
+    /// statement's snapshot, a new snapshot is taken instead: our write may
+    /// have replaced a version that another transaction committed since, and
+    /// the old snapshot would show the version before that one beside ours.
     pub fn for_read() -> Self {
+        // SAFETY: as below.
+        unsafe {
+            let wrote_since =
+                (*pg_sys::GetActiveSnapshot()).curcid != pg_sys::GetCurrentCommandId(false);
+            if wrote_since
+                && !transaction_keeps_snapshot()
+                && !super::compat::in_parallel_mode()
+                && !crate::fault::active("stale_command_id")
+            {
+                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+                return Self(());
+            }
+        }
         // SAFETY: a statement that calls a function has an active snapshot
         // (pquery.c, fastpath.c, spi.c); PushCopiedSnapshot makes a private,
         // writable copy of it, which GetActiveSnapshot then returns.

@@ -48,7 +48,7 @@ fn delete_row(
             .triggers()
             .is_some_and(|t| t.trig_delete_before_row)
         {
-            match lock_latest(statement, old.0, mode, &mut failure)? {
+            match lock_latest(statement, old.0, mode, &mut failure, true)? {
                 Locked::Same => {}
                 Locked::Newer if matches() => {}
                 Locked::Newer | Locked::Gone => return Ok(Written::Absent),
@@ -73,14 +73,14 @@ fn delete_row(
             match result {
                 pg_sys::TM_Result::TM_Ok => break,
                 pg_sys::TM_Result::TM_SelfModified => {
-                    self_modified(statement, &failure)?;
+                    self_modified(statement, &failure, false)?;
                     return Ok(Written::Absent);
                 }
                 pg_sys::TM_Result::TM_Updated => {
                     if transaction_keeps_snapshot() {
                         return Err(concurrent_update());
                     }
-                    match lock_latest(statement, old.0, mode, &mut failure)? {
+                    match lock_latest(statement, old.0, mode, &mut failure, false)? {
                         Locked::Gone => return Ok(Written::Absent),
                         Locked::Same | Locked::Newer => {}
                     }

@@ -71,7 +71,8 @@ impl Engine for Heap {
 
     fn exists(&self, table: &Table, key: Value) -> CaliberResult<bool> {
         let _snapshot = ActiveSnapshot::for_write();
-        Ok(by_key(table, key)?.next().is_some())
+        let mut scan = by_key(table, key)?;
+        Ok(scan.next().is_some())
     }
 
     fn update(&self, table: &Table, key: Value, changes: &Changes) -> CaliberResult<Written> {
@@ -103,6 +104,7 @@ impl Engine for Heap {
             equals: &equals,
             tests: &[],
             order,
+            unique: false,
         };
         let mut rows = Vec::new();
         let mut scan = Scan::begin(&table.relation, &wanted, None, false)?;
@@ -120,6 +122,7 @@ fn wanted<'a>(table: &Table, list: &'a List<'_>) -> Wanted<'a> {
         equals: list.equals,
         tests: list.tests,
         order: Some(table.entity.key),
+        unique: false,
     }
 }
 
@@ -130,6 +133,7 @@ fn by_key(table: &Table, key: Value) -> CaliberResult<Scan> {
         equals: &equals,
         tests: &[],
         order: None,
+        unique: true,
     };
     Scan::begin(&table.relation, &wanted, None, false)
 }

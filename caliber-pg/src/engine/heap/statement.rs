@@ -3,8 +3,9 @@
 //! table and no plan.
 
 use crate::engine::Table;
-use crate::error::{CaliberError, StorageError, WriteCause, WriteFailure};
+use crate::error::{CaliberError, CaliberResult, StorageError, WriteCause, WriteFailure};
 use crate::pg::compat::{self, NewEntries};
+use crate::pg::memory;
 use crate::pg::rights::{self, Command, Rights};
 use crate::pg::snapshot;
 use pgrx::pg_sys;
@@ -120,6 +121,24 @@ impl Statement {
         }
     }
 
+    /// Runs the work on one of many rows, and frees what it allocated
+    /// (ResetPerTupleExprContext, executor.h).
+    pub(super) fn in_row_context<T>(
+        &self,
+        work: impl FnOnce() -> CaliberResult<T>,
+    ) -> CaliberResult<T> {
+        let result = memory::scratch(work)?;
+        // SAFETY: the per-tuple context is NULL or the executor state's, and
+        // nothing of a finished row is used again.
+        unsafe {
+            let context = (*self.estate).es_per_tuple_exprcontext;
+            if !context.is_null() {
+                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
+        }
+        Ok(result)
+    }
+
     /// The trigger descriptor, if the table has triggers.
     pub(super) fn triggers(&self) -> Option<&pg_sys::TriggerDesc> {
         // SAFETY: ri_TrigDesc is NULL or a copy owned by the executor state.
@@ -177,9 +196,12 @@ impl Statement {
 impl Statement {
     /// 27000 as nodeModifyTable.c words it: a BEFORE trigger, or a function it
     /// called, changed the row that this statement is about to change.
-    pub(super) fn changed_by_trigger(&self) -> CaliberError {
+    ///
+    /// GetTupleForTrigger (trigger.c) says "updated" for a delete too.
+    pub(super) fn changed_by_trigger(&self, for_trigger: bool) -> CaliberError {
         let (verb, wrap): (_, fn(WriteFailure) -> StorageError) = match self.command {
-            Command::Delete => ("deleted", StorageError::DeleteFailed),
+            Command::Delete if !for_trigger => ("deleted", StorageError::DeleteFailed),
+            Command::Delete => ("updated", StorageError::DeleteFailed),
             _ => ("updated", StorageError::UpdateFailed),
         };
         CaliberError::from(wrap(WriteFailure {

@@ -32,7 +32,15 @@ pub(super) fn update(table: &Table, key: Value, changes: &Changes) -> CaliberRes
     let found = find(table, key)?;
     let statement = Statement::begin(table, &statement_rights(table, changes));
     let outcome = match found {
-        Some(slot) => update_row(table, &statement, &slot, key, changes, &[])?,
+        Some(slot) => update_row(
+            table,
+            &statement,
+            &slot,
+            statement.new_slot(),
+            key,
+            changes,
+            &[],
+        )?,
         None => Outcome::NoMatch,
     };
     statement.finish();
@@ -47,11 +55,15 @@ pub(super) fn update(table: &Table, key: Value, changes: &Changes) -> CaliberRes
 pub(super) fn update_each(table: &Table, keys: &[Uuid], changes: &Changes) -> CaliberResult<()> {
     let _snapshot = ActiveSnapshot::for_write();
     let statement = Statement::begin(table, &statement_rights(table, changes));
+    let new = statement.new_slot();
     for &id in keys {
-        let key = Value::uuid(id);
-        if let Some(slot) = find(table, key)? {
-            update_row(table, &statement, &slot, key, changes, &[])?;
-        }
+        statement.in_row_context(|| {
+            let key = Value::uuid(id);
+            if let Some(slot) = find(table, key)? {
+                update_row(table, &statement, &slot, new, key, changes, &[])?;
+            }
+            Ok(())
+        })?;
     }
     statement.finish();
     Ok(())
@@ -78,7 +90,8 @@ pub(super) fn change(table: &Table, key: Value, rule: &mut Rule<'_>) -> CaliberR
             })
             .collect();
         let statement = Statement::begin(table, &statement_rights(table, &changes));
-        let outcome = update_row(table, &statement, &slot, key, &changes, &guard)?;
+        let new = statement.new_slot();
+        let outcome = update_row(table, &statement, &slot, new, key, &changes, &guard)?;
         statement.finish();
         match outcome {
             Outcome::Done => return Ok(true),
@@ -97,11 +110,12 @@ fn statement_rights(table: &Table, changes: &Changes) -> Rights {
 }
 
 /// Updates the version in `old`, or the latest one if it still has `key` and
-/// the values of `guard`.
+/// the values of `guard`; `new` is a slot of the statement for the new version.
 fn update_row(
     table: &Table,
     statement: &Statement,
     old: &OwnSlot,
+    new: *mut pg_sys::TupleTableSlot,
     key: Value,
     changes: &Changes,
     guard: &[(usize, Value)],
@@ -113,7 +127,6 @@ fn update_row(
             .same(&key, table.entity.shape.columns[table.entity.key].kind)
             && same(table, newest, guard)
     };
-    let new = statement.new_slot();
     let mut failure = pg_sys::TM_FailureData::default();
     // SAFETY: `old` holds a version that the statement's snapshot sees; the
     // calls follow ExecUpdate, ExecUpdateAct and ExecUpdateEpilogue in order.
@@ -126,7 +139,7 @@ fn update_row(
             // lock it and evaluate a plan again. We have no plan, so the row
             // is locked, in the same mode, and checked here.
             let mode = pg_sys::ExecUpdateLockMode(estate, info);
-            match lock_latest(statement, old.0, mode, &mut failure)? {
+            match lock_latest(statement, old.0, mode, &mut failure, true)? {
                 Locked::Same => {}
                 Locked::Newer if matches(&stored(table, old.0)) => {}
                 Locked::Newer | Locked::Gone => return Ok(Outcome::NoMatch),
@@ -184,14 +197,14 @@ fn update_row(
                     return Ok(Outcome::Done);
                 }
                 pg_sys::TM_Result::TM_SelfModified => {
-                    self_modified(statement, &failure)?;
+                    self_modified(statement, &failure, false)?;
                     return Ok(Outcome::NoMatch);
                 }
                 pg_sys::TM_Result::TM_Updated => {
                     if transaction_keeps_snapshot() {
                         return Err(concurrent_update());
                     }
-                    match lock_latest(statement, old.0, mode, &mut failure)? {
+                    match lock_latest(statement, old.0, mode, &mut failure, false)? {
                         Locked::Gone => return Ok(Outcome::NoMatch),
                         Locked::Same | Locked::Newer => {}
                     }
@@ -263,6 +276,7 @@ pub(super) unsafe fn lock_latest(
     slot: *mut pg_sys::TupleTableSlot,
     mode: pg_sys::LockTupleMode::Type,
     failure: *mut pg_sys::TM_FailureData,
+    for_trigger: bool,
 ) -> CaliberResult<Locked> {
     let keeps = transaction_keeps_snapshot();
     let flags = if keeps {
@@ -297,7 +311,7 @@ pub(super) unsafe fn lock_latest(
         }
         pg_sys::TM_Result::TM_SelfModified => {
             // SAFETY: as above.
-            self_modified(statement, unsafe { &*failure })?;
+            self_modified(statement, unsafe { &*failure }, for_trigger)?;
             Ok(Locked::Gone)
         }
         pg_sys::TM_Result::TM_Updated => Err(concurrent_update()),
@@ -311,11 +325,12 @@ pub(super) unsafe fn lock_latest(
 pub(super) fn self_modified(
     statement: &Statement,
     failure: &pg_sys::TM_FailureData,
+    for_trigger: bool,
 ) -> CaliberResult<()> {
     if failure.cmax == statement.command_id() {
         return Ok(());
     }
-    Err(statement.changed_by_trigger())
+    Err(statement.changed_by_trigger(for_trigger))
 }
 
 /// An answer of the access method that cannot happen here.

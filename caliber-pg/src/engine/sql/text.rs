@@ -85,7 +85,16 @@ impl<'t> Text<'t> {
     }
 
     pub(super) fn insert(table: &'t Table, row: &[Value], if_new: bool) -> Self {
-        let names: Vec<&str> = table.entity.shape.columns.iter().map(|c| c.name).collect();
+        // Columns that a later version added are written as NULL.
+        let later = table.relation.later_columns();
+        let names: Vec<String> = table
+            .entity
+            .shape
+            .columns
+            .iter()
+            .map(|c| c.name.to_owned())
+            .chain(later.iter().map(|name| quote_identifier(name)))
+            .collect();
         let mut text = Self::new(table, "INSERT INTO ")
             .table()
             .add(&format!(" ({}) VALUES (", names.join(", ")));
@@ -95,7 +104,7 @@ impl<'t> Text<'t> {
             }
             text = text.value(column, value);
         }
-        text = text.add(")");
+        text = text.add(&", NULL".repeat(later.len())).add(")");
         if if_new {
             let key = text.column(table.entity.key);
             text = text.add(&format!(" ON CONFLICT ({key}) DO NOTHING"));
