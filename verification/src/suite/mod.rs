@@ -14,6 +14,7 @@ pub mod properties;
 mod rights;
 mod takeover;
 mod trees;
+mod truth;
 
 use crate::runner::Test;
 
@@ -33,5 +34,6 @@ pub fn all() -> Vec<Test> {
     tests.extend(trees::tests());
     tests.extend(properties::tests());
     tests.extend(rights::tests());
+    tests.extend(truth::tests());
     tests
 }
