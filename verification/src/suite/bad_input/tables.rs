@@ -1,0 +1,337 @@
+//! Tables that are not there, or not what the library knows.
+
+use super::stage::{Stage, ROWS};
+use super::{all_work, CALLS};
+use crate::runner::{Context, Outcome, Test};
+use crate::session::ServerError;
+use anyhow::Result;
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        Test::new(
+            "bad_input::before_init",
+            "before caliber_init() every function is 42P01 and says what to call",
+            before_init,
+        ),
+        Test::new(
+            "bad_input::dropped_table",
+            "a dropped table is 42P01, and caliber_init() brings it back",
+            dropped,
+        ),
+        Test::new(
+            "bad_input::not_of_our_type",
+            "a table that is not OF our type is 42804; the HINT repairs it",
+            not_of,
+        ),
+        Test::new(
+            "bad_input::altered_type",
+            "an altered row type is 42804 saying what differs; attributes at the end are NULL",
+            altered,
+        ),
+        Test::new(
+            "bad_input::missing_index",
+            "a missing or invalid index is 55000 on the heap engine; the HINT repairs it; sql works",
+            missing_index,
+        ),
+    ]
+}
+
+/// Every function of an entity is refused, with these words in message, DETAIL
+/// and HINT.
+fn all_refused(
+    stage: &mut Stage,
+    entity: &str,
+    sqlstate: &str,
+    says: &[&str],
+) -> Result<Option<ServerError>> {
+    let mut last = None;
+    for (_, call) in CALLS.iter().filter(|(of, _)| *of == entity) {
+        let call = format!("SELECT {call}");
+        let table = format!("caliber_{entity}");
+        let error = stage.refused(&call, None, sqlstate, &[&table])?;
+        if let Some(error) = &error {
+            let text = error.to_string();
+            if let Some(missing) = says.iter().find(|word| !text.contains(**word)) {
+                stage.problem(&format!("* {call}\n  {text}\n  does not say {missing:?}"));
+            }
+        }
+        last = error.or(last);
+    }
+    Ok(last)
+}
+
+fn before_init(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(
+        context.server.empty_database()?,
+        "CREATE EXTENSION caliber_pg CASCADE",
+    )?;
+    let good = stage.good.take();
+    stage.tables = &[];
+    for entity in ["trajectory", "scope"] {
+        let says = ["does not exist", "HINT", "caliber_init()"];
+        all_refused(&mut stage, entity, "42P01", &says)?;
+    }
+    stage.answers("SELECT caliber_schema_exists()", Some("f"))?;
+    stage.answers("SELECT caliber_new_id() IS NOT NULL", Some("t"))?;
+    stage.answers("SELECT count(*) > 0 FROM caliber_counters()", Some("t"))?;
+    // The same sessions go on when it is there.
+    stage.admin("SELECT caliber_init()")?;
+    stage.admin(ROWS)?;
+    (stage.good, stage.tables) = (good, super::stage::TABLES);
+    stage.answers("SELECT caliber_schema_exists()", Some("t"))?;
+    all_work(&mut stage, "")?;
+    stage.verdict()
+}
+
+fn dropped(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    // What was compiled and planned before must not be used any more.
+    all_work(&mut stage, "")?;
+    let good = stage.good.take();
+    for (table, other) in [
+        ("caliber_scope", "trajectory"),
+        ("caliber_trajectory", "scope"),
+    ] {
+        stage.admin(&format!("DROP TABLE {table} CASCADE"))?;
+        stage.tables = &[];
+        let entity = &table["caliber_".len()..];
+        all_refused(
+            &mut stage,
+            entity,
+            "42P01",
+            &["does not exist", "caliber_init()"],
+        )?;
+        stage.answers("SELECT caliber_schema_exists()", Some("f"))?;
+        if other == "trajectory" {
+            all_work(&mut stage, entity)?;
+        }
+        stage.admin("SELECT caliber_init()")?;
+        stage.answers("SELECT caliber_schema_exists()", Some("t"))?;
+    }
+    stage.admin(&format!("DELETE FROM caliber_scope; {ROWS}"))?;
+    (stage.good, stage.tables) = (good, super::stage::TABLES);
+    all_work(&mut stage, "")?;
+    stage.verdict()
+}
+
+/// A schema whose name must be quoted wherever a message gives SQL.
+const ELSEWHERE: &str = "
+CREATE EXTENSION vector; CREATE SCHEMA \"My Schema\"; CREATE EXTENSION caliber_pg SCHEMA \"My Schema\";
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = \"My Schema\", public', current_database()); END $$;
+SET search_path = \"My Schema\", public; SELECT caliber_init();
+";
+
+fn not_of(context: &Context) -> Result<Outcome> {
+    for (database, prepare) in [
+        (context.server.fresh_database()?, ""),
+        (context.server.empty_database()?, ELSEWHERE),
+    ] {
+        let mut stage = Stage::open(database, &format!("{prepare}{ROWS}"))?;
+        all_work(&mut stage, "")?;
+        let good = stage.good.take();
+        for entity in ["trajectory", "scope"] {
+            stage.admin(&format!("ALTER TABLE caliber_{entity} NOT OF"))?;
+            let says = [&format!("caliber_{entity}_row"), "HINT", "ALTER TABLE"];
+            let error = all_refused(&mut stage, entity, "42804", &says)?;
+            stage.answers("SELECT caliber_schema_exists()", Some("f"))?;
+            let hint = error.and_then(|error| error.hint).unwrap_or_default();
+            if let Err(why) = stage.admin(&hint) {
+                stage.problem(&format!("* the HINT does not repair it: {why}"));
+                let repair = format!("ALTER TABLE caliber_{entity} OF caliber_{entity}_row");
+                stage.admin(&repair)?;
+            }
+            stage.answers("SELECT caliber_schema_exists()", Some("t"))?;
+        }
+        // Something else of that name: a view, a partitioned table.
+        stage.tables = &[];
+        stage.admin("ALTER TABLE caliber_trajectory RENAME TO aside; CREATE VIEW caliber_trajectory AS TABLE aside")?;
+        all_refused(&mut stage, "trajectory", "42804", &["caliber_trajectory"])?;
+        stage.admin("DROP VIEW caliber_trajectory; CREATE TABLE caliber_trajectory OF caliber_trajectory_row PARTITION BY LIST (status)")?;
+        all_refused(&mut stage, "trajectory", "42804", &["caliber_trajectory"])?;
+        stage.admin(
+            "DROP TABLE caliber_trajectory; ALTER TABLE aside RENAME TO caliber_trajectory",
+        )?;
+        (stage.good, stage.tables) = (good, super::stage::TABLES);
+        all_work(&mut stage, "")?;
+        stage.verdict()?;
+    }
+    Ok(crate::runner::PASSED)
+}
+
+/// What is done to the type of trajectories, how it is undone, and words that
+/// say what differs.
+const ALTERED: &[(&str, &str, &[&str])] = &[
+    (
+        "RENAME ATTRIBUTE description TO what CASCADE",
+        "RENAME ATTRIBUTE what TO description CASCADE",
+        &["what", "description"],
+    ),
+    (
+        "ALTER ATTRIBUTE agent_id TYPE text CASCADE",
+        "",
+        &["agent_id", "text", "uuid"],
+    ),
+    (
+        "DROP ATTRIBUTE metadata CASCADE",
+        "",
+        &["metadata", "missing"],
+    ),
+    (
+        "DROP ATTRIBUTE outcome CASCADE",
+        "",
+        &["outcome", "metadata"],
+    ),
+];
+
+fn altered(context: &Context) -> Result<Outcome> {
+    for (change, undo, says) in ALTERED {
+        let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+        all_work(&mut stage, "")?;
+        let good = stage.good.take();
+        stage.admin(&format!("ALTER TYPE caliber_trajectory_row {change}"))?;
+        let mut words = vec!["DETAIL"];
+        words.extend(*says);
+        all_refused(&mut stage, "trajectory", "42804", &words)?;
+        all_work(&mut stage, "trajectory")?;
+        if !undo.is_empty() {
+            stage.admin(&format!("ALTER TYPE caliber_trajectory_row {undo}"))?;
+            stage.good = good;
+            all_work(&mut stage, "")?;
+        }
+        stage.verdict()?;
+    }
+    added(context)
+}
+
+/// Attributes that a later version adds.
+fn added(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    all_work(&mut stage, "")?;
+    for table in ["caliber_trajectory", "caliber_scope"] {
+        stage.admin(&format!(
+            "ALTER TYPE {table}_row ADD ATTRIBUTE later text CASCADE, ADD ATTRIBUTE more int CASCADE;
+             UPDATE {table} SET later = 'kept', more = 7"
+        ))?;
+    }
+    all_work(&mut stage, "")?;
+    stage.before = "BEGIN".to_owned();
+    let created = [
+        "SELECT caliber_trajectory_create('x', id => '@50'); SELECT later IS NULL AND more IS NULL FROM caliber_trajectory WHERE trajectory_id = '@50'",
+        "SELECT caliber_scope_create('@1', 'x', id => '@50'); SELECT later IS NULL AND more IS NULL FROM caliber_scope WHERE scope_id = '@50'",
+    ];
+    let kept = [
+        "SELECT later = 'kept' AND more = 7 FROM caliber_trajectory_get('@1')",
+        "SELECT later = 'kept' AND more = 7 FROM caliber_scope_get('@21')",
+        "SELECT bool_and(later = 'kept' AND more = 7) FROM caliber_trajectory_list_by_status('active')",
+        "SELECT bool_and(later = 'kept' AND more = 7) FROM caliber_scope_list_by_trajectory('@1')",
+        "SELECT caliber_trajectory_update('@1', '{\"name\": \"x\"}'); SELECT name = 'x' AND later = 'kept' AND more = 7 FROM caliber_trajectory_get('@1')",
+        "SELECT caliber_trajectory_set_status('@1', 'failed'); SELECT status = 'failed' AND later = 'kept' AND more = 7 FROM caliber_trajectory_get('@1')",
+        "SELECT caliber_scope_close('@21'); SELECT closed_at = now() AND later = 'kept' AND more = 7 FROM caliber_scope_get('@21')",
+    ];
+    for sql in created.iter().chain(&kept) {
+        stage.answers(sql, Some("t"))?;
+    }
+    // Written as NULL, whatever default somebody gave the column.
+    for table in ["caliber_trajectory", "caliber_scope"] {
+        stage.admin(&format!(
+            "ALTER TABLE {table} ALTER COLUMN later SET DEFAULT 'a default'"
+        ))?;
+    }
+    for sql in created {
+        stage.answers(sql, Some("t"))?;
+    }
+    stage.verdict()
+}
+
+/// An index, calls that need it, and how it is made again.
+const INDEXES: &[(&str, &[&str])] = &[
+    (
+        "NOT indisunique AND indpred IS NULL AND indrelid = 'caliber_trajectory'::regclass",
+        &["count(*) FROM caliber_trajectory_list_by_status('active')"],
+    ),
+    (
+        "pg_get_expr(indpred, indrelid) ~ 'parent_trajectory_id' AND indrelid = 'caliber_trajectory'::regclass",
+        &[
+            "count(*) FROM caliber_trajectory_list_children('@1')",
+            "caliber_trajectory_update('@5', '{\"parent_trajectory_id\": null}')",
+        ],
+    ),
+    (
+        "pg_get_expr(indpred, indrelid) ~ 'agent_id' AND indrelid = 'caliber_trajectory'::regclass",
+        &["count(*) FROM caliber_trajectory_list_by_agent('@90')"],
+    ),
+];
+
+fn missing_index(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    all_work(&mut stage, "")?;
+    for (which, calls) in INDEXES {
+        let invalid = format!("UPDATE pg_index SET indisvalid = false WHERE {which}");
+        let dropped = format!(
+            "DO $$ BEGIN EXECUTE 'DROP INDEX ' || (SELECT indexrelid::regclass FROM pg_index WHERE {which}); END $$"
+        );
+        for (broken, repair) in [
+            (&dropped, "SELECT caliber_init()"),
+            (&invalid, "REINDEX TABLE caliber_trajectory"),
+        ] {
+            stage.admin(broken)?;
+            stage.admin(
+                "UPDATE pg_class SET relname = relname WHERE oid = 'caliber_trajectory'::regclass",
+            )?;
+            for call in *calls {
+                check_broken(&mut stage, call)?;
+            }
+            stage.admin(repair)?;
+            for call in *calls {
+                stage.before = "BEGIN".to_owned();
+                for at in 0..3 {
+                    if let Err(error) = stage.send(at, &format!("SELECT {call}"))? {
+                        stage.problem(&format!("* {call} after {repair}\n  {error}"));
+                    }
+                }
+                stage.before = String::new();
+            }
+        }
+    }
+    // The key itself.
+    stage.admin("ALTER TABLE caliber_scope DROP CONSTRAINT caliber_scope_pkey CASCADE")?;
+    check_broken(&mut stage, "(caliber_scope_get('@21')).name")?;
+    check_broken(&mut stage, "caliber_scope_close('@21')")?;
+    check_broken(&mut stage, "caliber_scope_delete('@24')")?;
+    stage.admin(
+        "ALTER TABLE caliber_scope ADD CONSTRAINT caliber_scope_pkey PRIMARY KEY (scope_id)",
+    )?;
+    all_work(&mut stage, "")?;
+    stage.verdict()
+}
+
+/// 55000 with a HINT from the heap engine, an answer from the others.
+fn check_broken(stage: &mut Stage, call: &str) -> Result<()> {
+    let before = stage.fingerprint()?;
+    stage.before = "BEGIN".to_owned();
+    for at in 0..3 {
+        let engine = stage.sessions[at].0;
+        let heap = engine == crate::judge::Engine::Heap;
+        match stage.send(at, &format!("SELECT {call}"))? {
+            Ok(_) if !heap => {}
+            Err(error)
+                if heap
+                    && error.sqlstate == "55000"
+                    && error.message.contains("index")
+                    && error.message.contains("caliber_")
+                    && error
+                        .hint
+                        .as_deref()
+                        .is_some_and(|hint| hint.contains("caliber_init()")) => {}
+            other => stage.problem(&format!(
+                "* {call} without its index\n  {}: {other:?}",
+                engine.name()
+            )),
+        }
+    }
+    stage.before = String::new();
+    if stage.fingerprint()? != before {
+        stage.problem(&format!("* {call} changed rows"));
+    }
+    Ok(())
+}
