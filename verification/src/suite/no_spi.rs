@@ -86,6 +86,7 @@ fn nested_statements(context: &Context) -> Result<Outcome> {
     let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
     let mut desks = desk::open(context, &engines, prepare)?;
     let mut shown = Vec::new();
+    let mut key_checks = Vec::new();
     for desk in &mut desks {
         let mut own = 0;
         let mut keys = 0;
@@ -117,11 +118,17 @@ fn nested_statements(context: &Context) -> Result<Outcome> {
             desk.engine.name()
         );
         ensure!(keys > 0, "no key check was seen: nothing would be");
+        key_checks.push(keys);
         shown.push(format!(
             "{} {own} statements, {keys} key checks",
             desk.engine.name()
         ));
     }
+    ensure!(
+        key_checks.windows(2).all(|pair| pair[0] == pair[1]),
+        "other keys are checked: {}",
+        shown.join("; ")
+    );
     Ok(Outcome::Passed(shown.join("; ")))
 }
 
