@@ -3,7 +3,7 @@
 
 mod arguments;
 mod duplicates;
-mod rows;
+pub(super) mod rows;
 pub mod stage;
 mod tables;
 mod trees;

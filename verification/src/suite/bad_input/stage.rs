@@ -139,14 +139,12 @@ impl Stage {
     /// Sends a call (with `before` before it) on one session.
     ///
     /// # Errors
-    /// When `before` fails, or the session cannot be reset.
+    /// When the session cannot be reset.
     pub fn send(&mut self, at: usize, sql: &str) -> Result<Answer> {
         self.count += 1;
         let session = &mut self.sessions[at].1;
-        if !self.before.is_empty() {
-            session.batch(&expand(&self.before))?;
-        }
-        let answer = desk::answer(session.run(&expand(sql)));
+        let lead = if self.before.is_empty() { "" } else { "; " };
+        let answer = desk::answer(session.run(&expand(&format!("{}{lead}{sql}", self.before))));
         if !self.before.is_empty() {
             session.batch("ROLLBACK; RESET ROLE")?;
         }
@@ -183,8 +181,10 @@ impl Stage {
                 )),
                 Err(error) => errors.push((engine, error)),
             }
-            self.unchanged(&before, call, engine)?;
             self.works(at, call)?;
+        }
+        if self.fingerprint()? != before {
+            self.problem(&format!("* {call} changed rows"));
         }
         let shown = || -> String {
             let errors: Vec<String> = errors
@@ -273,13 +273,6 @@ impl Stage {
         }
         let sql = format!("SELECT {}", parts.join(" || "));
         Ok(self.admin.value(&sql)?.unwrap_or_default())
-    }
-
-    fn unchanged(&mut self, before: &str, call: &str, engine: Engine) -> Result<()> {
-        if self.fingerprint()? != before {
-            self.problem(&format!("* {call} changed rows\n  {}", engine.name()));
-        }
-        Ok(())
     }
 
     fn works(&mut self, at: usize, call: &str) -> Result<()> {

@@ -158,48 +158,51 @@ fn not_of(context: &Context) -> Result<Outcome> {
     Ok(crate::runner::PASSED)
 }
 
-/// What is done to the type of trajectories, how it is undone, and words that
-/// say what differs.
-const ALTERED: &[(&str, &str, &[&str])] = &[
+/// Changes of a row type, how they are undone, and words that say what differs.
+const ALTERED: &[(&str, &str, &str, &[&str])] = &[
     (
+        "trajectory",
         "RENAME ATTRIBUTE description TO what CASCADE",
         "RENAME ATTRIBUTE what TO description CASCADE",
         &["what", "description"],
     ),
     (
+        "trajectory",
         "ALTER ATTRIBUTE agent_id TYPE text CASCADE",
         "",
         &["agent_id", "text", "uuid"],
     ),
     (
+        "scope",
         "DROP ATTRIBUTE metadata CASCADE",
         "",
         &["metadata", "missing"],
     ),
     (
-        "DROP ATTRIBUTE outcome CASCADE",
+        "scope",
+        "DROP ATTRIBUTE purpose CASCADE",
         "",
-        &["outcome", "metadata"],
+        &["purpose", "is_active"],
     ),
 ];
 
 fn altered(context: &Context) -> Result<Outcome> {
-    for (change, undo, says) in ALTERED {
-        let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
-        all_work(&mut stage, "")?;
-        let good = stage.good.take();
-        stage.admin(&format!("ALTER TYPE caliber_trajectory_row {change}"))?;
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    all_work(&mut stage, "")?;
+    let good = stage.good.take();
+    for (entity, change, undo, says) in ALTERED {
+        stage.admin(&format!("ALTER TYPE caliber_{entity}_row {change}"))?;
         let mut words = vec!["DETAIL"];
         words.extend(*says);
-        all_refused(&mut stage, "trajectory", "42804", &words)?;
-        all_work(&mut stage, "trajectory")?;
+        all_refused(&mut stage, entity, "42804", &words)?;
         if !undo.is_empty() {
-            stage.admin(&format!("ALTER TYPE caliber_trajectory_row {undo}"))?;
-            stage.good = good;
+            stage.admin(&format!("ALTER TYPE caliber_{entity}_row {undo}"))?;
+            stage.good.clone_from(&good);
             all_work(&mut stage, "")?;
+            stage.good = None;
         }
-        stage.verdict()?;
     }
+    stage.verdict()?;
     added(context)
 }
 

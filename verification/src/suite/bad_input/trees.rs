@@ -46,7 +46,6 @@ fn depth(context: &Context) -> Result<Outcome> {
     ))?;
     stage.refused(&under("62"), None, "54000", &["trajectory", "@8", "10000"])?;
     stage.before = "BEGIN".to_owned();
-    stage.answers(&under("110000"), Some("t"))?;
     let root = format!(
         "{}; SELECT root_trajectory_id FROM caliber_trajectory_get('@8')",
         under("110000")
