@@ -10,6 +10,7 @@
 pub mod advisory;
 pub mod call;
 pub mod catalog;
+pub(crate) mod chain;
 pub(crate) mod compat;
 pub mod datum;
 pub mod encoding;

@@ -1,9 +1,11 @@
 //! Index scans: rows in key order that a snapshot sees.
 
+use super::chain::{fate, Fate};
 use super::datum::Value;
 use super::index::{Index, Test, Wanted};
 use super::relation::Relation;
 use super::row::{slot_attributes, OwnSlot};
+use super::snapshot::ActiveSnapshot;
 use super::{compat, unwinding};
 use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};
@@ -11,10 +13,12 @@ use pgrx::pg_sys::{self, Oid};
 /// A running scan of a table through one of its indexes, under the active
 /// snapshot of the moment it began.
 #[derive(Debug)]
-pub(crate) struct Scan {
+pub(crate) struct Scan<'r> {
     desc: pg_sys::IndexScanDesc,
     direction: pg_sys::ScanDirection::Type,
     slot: OwnSlot,
+    /// The table, and whether the snapshot combines (see `chain`).
+    chains: Option<&'r Relation>,
     /// Attributes (from 0) and what every row must pass there: the index may
     /// hold rows that do not.
     tests: Vec<(usize, Test)>,
@@ -22,11 +26,11 @@ pub(crate) struct Scan {
     _index: Index,
 }
 
-impl Scan {
+impl<'r> Scan<'r> {
     /// Begins a scan of the rows that equal `wanted.equals`, of those with an
     /// order column greater than `after`, backward if asked.
     pub(crate) fn begin(
-        relation: &Relation,
+        relation: &'r Relation,
         wanted: &Wanted<'_>,
         after: Option<Value>,
         backward: bool,
@@ -69,6 +73,7 @@ impl Scan {
                 pg_sys::ScanDirection::ForwardScanDirection
             },
             slot,
+            chains: None,
             tests: wanted
                 .tests
                 .iter()
@@ -76,6 +81,13 @@ impl Scan {
                 .collect(),
             _index: index,
         })
+    }
+
+    /// For a snapshot that combines: our own versions instead of those they
+    /// replaced.
+    pub(crate) fn seeing(mut self, relation: &'r Relation, snapshot: &ActiveSnapshot) -> Self {
+        self.chains = snapshot.combines().then_some(relation);
+        self
     }
 
     /// The next visible row, or None. Dead index entries are skipped by
@@ -88,6 +100,13 @@ impl Scan {
                 unsafe { pg_sys::index_getnext_slot(self.desc, self.direction, self.slot.0) };
             if !found {
                 return None;
+            }
+            if let Some(relation) = self.chains {
+                // SAFETY: the scan has just stored a row of the heap table in
+                // the slot, and its snapshot is the active one.
+                if unsafe { fate(relation, self.slot.0) } == Fate::Skip {
+                    continue;
+                }
             }
             if self.passes() {
                 return Some(self.slot.0);
@@ -121,7 +140,7 @@ impl Scan {
     }
 }
 
-impl Drop for Scan {
+impl Drop for Scan<'_> {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: the scan is running; ending it releases pins and does

@@ -4,7 +4,9 @@ use pgrx::pg_sys;
 
 /// A snapshot on the active stack, taken off when this guard is dropped.
 #[derive(Debug)]
-pub struct ActiveSnapshot(());
+pub struct ActiveSnapshot {
+    combines: bool,
+}
 
 impl ActiveSnapshot {
     /// What a writing statement sees: as `_SPI_execute_plan` (spi.c) for a
@@ -16,7 +18,7 @@ impl ActiveSnapshot {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         }
-        Self(())
+        Self { combines: false }
     }
 
     /// What a read function sees: the snapshot of the statement that called
@@ -25,34 +27,24 @@ impl ActiveSnapshot {
     /// The copy's command id is set by hand: UpdateActiveSnapshotCommandId
     /// (snapmgr.c) raises in parallel mode when the ids differ.
     ///
-    /// At READ COMMITTED, once the transaction has written since the
-    /// statement's snapshot, a new snapshot is taken instead: our write may
-    /// have replaced a version that another transaction committed since, and
-    /// the old snapshot would show the version before that one beside ours.
+    /// After a write of our own such a snapshot is one that no transaction ever
+    /// had: see [`combines`](Self::combines).
     pub fn for_read() -> Self {
-        // SAFETY: as below.
-        unsafe {
-            let wrote_since =
-                (*pg_sys::GetActiveSnapshot()).curcid != pg_sys::GetCurrentCommandId(false);
-            if wrote_since
-                && !transaction_keeps_snapshot()
-                && !super::compat::in_parallel_mode()
-                && !crate::fault::active("stale_command_id")
-            {
-                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-                return Self(());
-            }
-        }
         // SAFETY: a statement that calls a function has an active snapshot
         // (pquery.c, fastpath.c, spi.c); PushCopiedSnapshot makes a private,
         // writable copy of it, which GetActiveSnapshot then returns.
         unsafe {
             pg_sys::PushCopiedSnapshot(pg_sys::GetActiveSnapshot());
+            let copy = pg_sys::GetActiveSnapshot();
+            let command = pg_sys::GetCurrentCommandId(false);
+            let wrote_since = (*copy).curcid != command;
             if !crate::fault::active("stale_command_id") {
-                (*pg_sys::GetActiveSnapshot()).curcid = pg_sys::GetCurrentCommandId(false);
+                (*copy).curcid = command;
+            }
+            Self {
+                combines: wrote_since && !transaction_keeps_snapshot(),
             }
         }
-        Self(())
     }
 
     /// Everything committed by now, at every isolation level.
@@ -60,7 +52,15 @@ impl ActiveSnapshot {
         // SAFETY: inside a transaction; PushActiveSnapshot copies the static
         // snapshot that GetLatestSnapshot returns (snapmgr.c).
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
-        Self(())
+        Self { combines: false }
+    }
+
+    /// Does it combine an older snapshot with later writes of our own? Then it
+    /// may see a version that another transaction replaced since, beside ours
+    /// of the same row: `chain::fate` tells. (At REPEATABLE READ and above our
+    /// write would have failed instead.)
+    pub(crate) fn combines(&self) -> bool {
+        self.combines
     }
 }
 

@@ -33,9 +33,9 @@ impl Engine for Heap {
     }
 
     fn get(&self, table: &Table, key: Value) -> CaliberResult<Option<AnyRow>> {
-        let _snapshot = ActiveSnapshot::for_read();
+        let snapshot = ActiveSnapshot::for_read();
         let maker = RowMaker::new(&table.relation, table.relation.descriptor());
-        let mut scan = by_key(table, key)?;
+        let mut scan = by_key(table, key)?.seeing(&table.relation, &snapshot);
         Ok(scan.next().map(|slot| {
             // SAFETY: the scan returned a stored row in the slot.
             let (values, nulls) = unsafe { slot_attributes(slot) };
@@ -44,10 +44,11 @@ impl Engine for Heap {
     }
 
     fn list(&self, table: &Table, list: &List<'_>, sink: &mut RowSink) -> CaliberResult<()> {
-        let _snapshot = ActiveSnapshot::for_read();
+        let snapshot = ActiveSnapshot::for_read();
         sink.prepare(&table.relation, table.relation.descriptor());
         let mut left = list.max_rows.unwrap_or(i64::MAX);
-        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, false)?;
+        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, false)?
+            .seeing(&table.relation, &snapshot);
         while left > 0 {
             let Some(slot) = scan.next() else { break };
             // SAFETY: the scan returned a stored row in the slot.
@@ -59,9 +60,10 @@ impl Engine for Heap {
     }
 
     fn last(&self, table: &Table, list: &List<'_>) -> CaliberResult<Option<AnyRow>> {
-        let _snapshot = ActiveSnapshot::for_read();
+        let snapshot = ActiveSnapshot::for_read();
         let maker = RowMaker::new(&table.relation, table.relation.descriptor());
-        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, true)?;
+        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, true)?
+            .seeing(&table.relation, &snapshot);
         Ok(scan.next().map(|slot| {
             // SAFETY: the scan returned a stored row in the slot.
             let (values, nulls) = unsafe { slot_attributes(slot) };
@@ -127,7 +129,7 @@ fn wanted<'a>(table: &Table, list: &'a List<'_>) -> Wanted<'a> {
 }
 
 /// A scan for the row with this key under the active snapshot.
-fn by_key(table: &Table, key: Value) -> CaliberResult<Scan> {
+fn by_key(table: &Table, key: Value) -> CaliberResult<Scan<'_>> {
     let equals = [(table.entity.key, key)];
     let wanted = Wanted {
         equals: &equals,
