@@ -1,6 +1,7 @@
 //! Two sessions on the same rows: who waits, who wins, what is left behind.
 
 mod cases;
+mod levels;
 
 use super::desk::{self, Desk};
 use crate::isolation::{run, Answer, Options, Script, Transcript};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// All tests of this topic.
 #[must_use]
 pub fn tests() -> Vec<Test> {
-    vec![
+    let mut tests = vec![
         Test::new(
             "concurrency::schedules",
             "two sessions wait, win and fail as they do with plain SQL",
@@ -37,7 +38,9 @@ pub fn tests() -> Vec<Test> {
             "a BEFORE trigger that changes the row itself is 27000",
             self_modified,
         ),
-    ]
+    ];
+    tests.extend(levels::tests());
+    tests
 }
 
 const ENGINES: [Engine; 3] = [Engine::Heap, Engine::Sql, Engine::Client];

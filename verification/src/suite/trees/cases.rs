@@ -316,4 +316,23 @@ pub(super) const CASES: &[Case] = &[
         repeatable: &[(1, "t"), (3, "@5")],
         late: false,
     },
+    Case {
+        name: "a wait that ends in a timeout",
+        rows: "1 2<1 4",
+        steps: &[
+            (0, "mv 2 4"),
+            (1, "SAVEPOINT s; SET LOCAL lock_timeout = '30ms'"),
+            (1, "child 5 2"),
+            (1, "ROLLBACK TO s"),
+            (1, "SET LOCAL lock_timeout = '30ms'"),
+            (1, "mv 1 4"),
+            (1, "ROLLBACK"),
+            (0, "child 6 2"),
+            (0, "COMMIT"),
+        ],
+        waits: &[2, 5],
+        committed: &[(2, "55P03"), (5, "55P03"), (7, "@6")],
+        repeatable: &[(2, "55P03"), (5, "55P03"), (7, "@6")],
+        late: false,
+    },
 ];
