@@ -59,7 +59,7 @@ unsafe fn link(slot: *mut pg_sys::TupleTableSlot) -> Link {
         let ended = mask & pg_sys::HEAP_XMAX_INVALID == 0 && !only_locked;
         let ended_by = ended.then(|| {
             if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-                pg_sys::HeapTupleGetUpdateXid(&mut header)
+                pg_sys::HeapTupleGetUpdateXid(std::ptr::addr_of_mut!(header))
             } else {
                 header.t_choice.t_heap.t_xmax
             }

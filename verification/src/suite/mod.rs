@@ -10,7 +10,9 @@ mod driver;
 mod errors;
 mod init;
 mod no_spi;
+mod own_writes;
 pub mod properties;
+mod relation_locks;
 mod rights;
 mod takeover;
 mod trees;
@@ -30,10 +32,12 @@ pub fn all() -> Vec<Test> {
     tests.extend(concurrency::tests());
     tests.extend(init::tests());
     tests.extend(no_spi::tests());
+    tests.extend(own_writes::tests());
     tests.extend(takeover::tests());
     tests.extend(trees::tests());
     tests.extend(properties::tests());
     tests.extend(rights::tests());
     tests.extend(truth::tests());
+    tests.extend(relation_locks::tests());
     tests
 }
