@@ -31,6 +31,11 @@ pub fn tests() -> Vec<Test> {
             policies,
         ),
         Test::new(
+            "trees::hidden_row",
+            "a row that policies hide is not there: false, whatever the new parent",
+            hidden,
+        ),
+        Test::new(
             "trees::deep",
             "10,000 ancestors are allowed, more are 54000, in bounded time",
             deep,
@@ -333,15 +338,16 @@ fn veto(desk: &mut Desk) -> Result<()> {
     Ok(())
 }
 
-fn policies(context: &Context) -> Result<Outcome> {
-    let prepare = "
+const POLICIES: &str = "
         DO $$ BEGIN CREATE ROLE verify_tenant; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$;
         GRANT ALL ON caliber_trajectory TO verify_tenant;
         ALTER TABLE caliber_trajectory ENABLE ROW LEVEL SECURITY;
         CREATE POLICY seen ON caliber_trajectory FOR SELECT USING (name <> 'hidden');
         CREATE POLICY made ON caliber_trajectory FOR INSERT WITH CHECK (true);
         CREATE POLICY changed ON caliber_trajectory FOR UPDATE USING (name NOT IN ('hidden', 'fixed'))";
-    let mut desks = desk::open(context, &ENGINES, prepare)?;
+
+fn policies(context: &Context) -> Result<Outcome> {
+    let mut desks = desk::open(context, &ENGINES, POLICIES)?;
     for desk in &mut desks {
         grow(desk)?;
         let name = |id: &str, name: &str| {
@@ -380,15 +386,34 @@ fn policies(context: &Context) -> Result<Outcome> {
         // And a hidden parent gives its root, as keys see it.
         let made = desk.session.value(&child("7", "2"))?;
         ensure!(made == Some(ids("@7")), "{}: {made:?}", desk.engine.name());
-        // A row that is hidden itself is not there to be moved.
-        let answer = desk.session.value(&under("2", "5"))?;
-        ensure!(
-            answer.as_deref() == Some("f"),
-            "{}: {answer:?}",
-            desk.engine.name()
-        );
         desk.session.batch("RESET ROLE")?;
         sees(desk, "1<-/- 2<1/1 3<2/1 4<2/1 5<-/- 6<5/5 7<2/1")?;
+    }
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn hidden(context: &Context) -> Result<Outcome> {
+    let mut desks = desk::open(context, &ENGINES, POLICIES)?;
+    for desk in &mut desks {
+        grow(desk)?;
+        desk.session.batch(&ids(
+            "UPDATE caliber_trajectory SET name = 'hidden' WHERE trajectory_id = '@2'; SET ROLE verify_tenant",
+        ))?;
+        // A row that is hidden itself is not there to be moved, nor to make a
+        // cycle with.
+        for parent in ["5", "3"] {
+            let answer = desk
+                .session
+                .value(&under("2", parent))
+                .with_context(|| format!("{}: a hidden row", desk.engine.name()))?;
+            ensure!(
+                answer.as_deref() == Some("f"),
+                "{}: {answer:?}",
+                desk.engine.name()
+            );
+        }
+        desk.session.batch("RESET ROLE")?;
+        sees(desk, "1<-/- 2<1/1 3<2/1 4<2/1 5<-/- 6<5/5")?;
     }
     Ok(Outcome::Passed(String::new()))
 }

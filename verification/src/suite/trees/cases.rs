@@ -287,6 +287,37 @@ pub(super) const CASES: &[Case] = &[
         late: false,
     },
     Case {
+        name: "a row newer than the snapshot, with a child",
+        rows: "1 4",
+        steps: &[
+            (0, "child 5 1"),
+            (0, "child 6 5"),
+            (0, "COMMIT"),
+            (1, "mv 5 4"),
+            (1, "COMMIT"),
+        ],
+        waits: &[],
+        committed: &[(3, "t")],
+        // Not there for this transaction, or not to be had: both are true.
+        repeatable: &[(3, "f 40001")],
+        late: false,
+    },
+    Case {
+        name: "a cycle of rows newer than the snapshot",
+        rows: "1 4",
+        steps: &[
+            (0, "child 5 1"),
+            (0, "child 6 5"),
+            (0, "COMMIT"),
+            (1, "mv 5 6"),
+            (1, "COMMIT"),
+        ],
+        waits: &[],
+        committed: &[(3, "23514")],
+        repeatable: &[(3, "f 40001")],
+        late: false,
+    },
+    Case {
         name: "two children at once",
         rows: "1 2<1",
         steps: &[
