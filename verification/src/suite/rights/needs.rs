@@ -15,6 +15,11 @@ pub(super) fn tests() -> Vec<Test> {
             each_is_needed,
         ),
         Test::new(
+            "rights::later_columns",
+            "a create writes NULL to a column that a later version added, and needs INSERT on it too",
+            later_columns,
+        ),
+        Test::new(
             "rights::read_only",
             "a write in a read-only transaction is the client's 25006, a read is not",
             read_only,
@@ -169,6 +174,38 @@ fn each_is_needed(context: &Context) -> Result<Outcome> {
     stage.verdict()
 }
 
+/// The columns of `caliber_scope`.
+fn columns(stage: &mut Stage) -> Result<Vec<String>> {
+    let sql = "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute \
+        WHERE attrelid = 'caliber_scope'::regclass AND attnum > 0";
+    let names = stage.admin.value(sql)?.unwrap_or_default();
+    Ok(names.split(',').map(str::to_owned).collect())
+}
+
+fn later_columns(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    roles(&mut stage, &[CALLER])?;
+    let known = columns(&mut stage)?.join(", ");
+    stage.admin("ALTER TYPE caliber_scope_row ADD ATTRIBUTE later text CASCADE")?;
+    stage.before = format!("BEGIN; SET LOCAL ROLE {CALLER}");
+    let call = "SELECT caliber_scope_create('@1', 'x', id => '@50')";
+    let client = insert_scope("@50", "@1", "NULL", 8000)
+        .replacen(") VALUES", ", later) VALUES", 1)
+        .replacen(", 0, NULL)", ", 0, NULL, NULL)", 1);
+    grant(&mut stage, "scope", &[&format!("INSERT ({known})")])?;
+    stage.refused(call, Some(&client), "42501", &["permission denied"])?;
+    grant(&mut stage, "scope", &[&format!("INSERT ({known}, later)")])?;
+    works(&mut stage, call)?;
+    // A read returns the whole row.
+    let call = "SELECT (caliber_scope_get('@21')).name";
+    let client = "SELECT x FROM caliber_scope x WHERE scope_id = '@21'";
+    grant(&mut stage, "scope", &[&format!("SELECT ({known})")])?;
+    stage.refused(call, Some(client), "42501", &["permission denied"])?;
+    grant(&mut stage, "scope", &[&format!("SELECT ({known}, later)")])?;
+    works(&mut stage, call)?;
+    stage.verdict()
+}
+
 /// A right on every column is a right on the table; on all but one it is none.
 fn column_by_column(stage: &mut Stage) -> Result<()> {
     for (kind, call, client) in [
@@ -183,17 +220,13 @@ fn column_by_column(stage: &mut Stage) -> Result<()> {
             "SELECT x FROM caliber_scope x WHERE scope_id = '@23'".to_owned(),
         ),
     ] {
-        let columns = stage
-            .admin
-            .value("SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'caliber_scope'::regclass AND attnum > 0")?
-            .unwrap_or_default();
-        let columns: Vec<&str> = columns.split(',').collect();
+        let columns = columns(stage)?;
         for left_out in 0..=columns.len() {
             let granted: Vec<&str> = columns
                 .iter()
                 .enumerate()
                 .filter(|(at, _)| *at != left_out)
-                .map(|(_, name)| *name)
+                .map(|(_, name)| name.as_str())
                 .collect();
             grant(
                 stage,

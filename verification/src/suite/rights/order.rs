@@ -104,7 +104,7 @@ fn climb(stage: &mut Stage, ladder: &Ladder) -> Result<()> {
     let (bad, good) = ("EXECUTE bad", "EXECUTE good");
     let client = qualified(&ladder.client);
     let healthy = stage.good.take();
-    let tables = std::mem::replace(&mut stage.tables, &[]);
+    let tables = std::mem::take(&mut stage.tables);
     stage.admin(&format!(
         "REVOKE ALL ON SCHEMA caliber FROM verify_climber; REVOKE ALL ON {table} FROM verify_climber;
          ALTER TABLE {table} RENAME TO aside"
@@ -120,7 +120,7 @@ fn climb(stage: &mut Stage, ladder: &Ladder) -> Result<()> {
     stage.before = "BEGIN READ ONLY; SET LOCAL ROLE verify_climber".to_owned();
     stage.refused(bad, None, ladder.bad.1, &[])?;
     stage.refused(
-        &good,
+        good,
         None,
         "42501",
         &["permission denied for schema caliber"],
@@ -137,11 +137,11 @@ fn climb(stage: &mut Stage, ladder: &Ladder) -> Result<()> {
     if ladder.row.is_some() {
         // A superuser's SELECT before it shows that only the write is refused.
         stage.admin(&format!("GRANT SELECT ON {table} TO verify_climber"))?;
-        stage.refused(&good, Some(&client), "25006", &["read-only transaction"])?;
+        stage.refused(good, Some(&client), "25006", &["read-only transaction"])?;
         stage.admin(&format!("REVOKE ALL ON {table} FROM verify_climber"))?;
     }
     stage.refused(
-        &good,
+        good,
         None,
         if ladder.row.is_some() {
             "25006"
@@ -191,9 +191,16 @@ fn parallel(context: &Context) -> Result<Outcome> {
             ))?;
         }
         let call = format!("SELECT f{number}()");
-        for role in ["", "; SET LOCAL ROLE verify_stranger"] {
+        let writes = !statement.starts_with("SELECT");
+        // A write is refused before table rights are looked at.
+        let roles: &[&str] = if writes {
+            &["; SET LOCAL ROLE verify_stranger"]
+        } else {
+            &["", "; SET LOCAL ROLE verify_stranger"]
+        };
+        for role in roles {
             stage.before = format!("BEGIN; SET LOCAL {setting} = on{role}");
-            if !statement.starts_with("SELECT") {
+            if writes {
                 let says = ["during a parallel operation"];
                 stage.refused(&call, Some(&call), "25000", &says)?;
             } else if role.is_empty() {
