@@ -76,6 +76,31 @@ impl Matrix {
             .filter(|test| !self.caught.iter().any(|(name, _)| name == *test))
             .collect()
     }
+
+    /// Properties that catch no fault for any entity: a property that cannot
+    /// fail is no test.
+    #[must_use]
+    pub fn idle_properties(&self) -> BTreeSet<String> {
+        // `property_3::index_consistency::scope` belongs to `property_3::index_consistency`.
+        let property = |test: &str| {
+            (test.starts_with("property_") || test.starts_with("model::"))
+                .then(|| {
+                    test.rsplit_once("::")
+                        .map(|(property, _)| property.to_owned())
+                })
+                .flatten()
+        };
+        let caught: BTreeSet<String> = self
+            .caught
+            .iter()
+            .filter_map(|(test, _)| property(test))
+            .collect();
+        self.tests
+            .iter()
+            .filter_map(|test| property(test))
+            .filter(|name| !caught.contains(name))
+            .collect()
+    }
 }
 
 impl fmt::Display for Matrix {
@@ -163,6 +188,25 @@ pub fn sensitivity(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_property_is_idle_only_if_no_entity_catches_anything() {
+        let tests = [
+            "property_1::a::x",
+            "property_1::a::y",
+            "property_2::b::x",
+            "driver::d",
+        ];
+        let matrix = Matrix {
+            tests: tests.into_iter().map(str::to_owned).collect(),
+            caught: [("property_1::a::y".to_owned(), "f".to_owned())].into(),
+            ..Matrix::default()
+        };
+        assert_eq!(
+            matrix.idle_properties(),
+            ["property_2::b".to_owned()].into()
+        );
+    }
 
     #[test]
     fn faults_are_read_from_the_source() {

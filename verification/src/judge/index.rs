@@ -2,7 +2,7 @@
 //! exactly the rows that a sequential scan of the table gives.
 
 use super::bench::Judge;
-use crate::entity::{Index, Method, Table};
+use crate::entity::{self, Index, Method, Table};
 use crate::session::{Failure, Reply};
 
 const ONLY_INDEX: &str =
@@ -27,6 +27,34 @@ impl From<Failure> for Problem {
     }
 }
 
+/// The query that reads an index in full, in its order.
+fn read_sql(table: &Table, index: &Index) -> String {
+    let columns = index.columns.join(", ");
+    let predicate = index
+        .predicate
+        .map(|predicate| format!(" WHERE {predicate}"))
+        .unwrap_or_default();
+    format!(
+        "SELECT {}, {columns} FROM {}{predicate} ORDER BY {columns}",
+        table.key, table.name
+    )
+}
+
+/// The check of every index as a script: by the index, then by the table. (The
+/// harness also makes sure that the planner reads the index that is meant.)
+pub(super) fn script() -> Vec<String> {
+    let mut lines = Vec::new();
+    for entity in entity::all() {
+        for index in entity.table().indexes {
+            let read = read_sql(entity.table(), index);
+            lines.push(format!(
+                "{ONLY_INDEX};\n{read};\n{ONLY_SEQUENCE};\n{read};\n{PLAIN}"
+            ));
+        }
+    }
+    lines
+}
+
 /// Compares one index with its table.
 pub(super) fn check(
     judge: &mut Judge,
@@ -36,15 +64,7 @@ pub(super) fn check(
 ) -> Result<(), Problem> {
     let Method::BTree = index.method;
     let name = find(judge, table, index)?;
-    let columns = index.columns.join(", ");
-    let predicate = index
-        .predicate
-        .map(|predicate| format!(" WHERE {predicate}"))
-        .unwrap_or_default();
-    let read = format!(
-        "SELECT {}, {columns} FROM {}{predicate} ORDER BY {columns}",
-        table.key, table.name
-    );
+    let read = read_sql(table, index);
     let message = format!(
         "{ONLY_INDEX}; EXPLAIN (COSTS OFF) {read}; {read}; {ONLY_SEQUENCE}; {read}; {PLAIN}"
     );

@@ -9,6 +9,7 @@ use crate::plan::Plan;
 use anyhow::{anyhow, Context, Result};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 /// How a property came out.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub enum Checked {
 }
 
 /// How long shrinking may take, in milliseconds.
-const SHRINK_TIME: u32 = 30_000;
+const SHRINK_TIME: u32 = 15_000;
 
 /// Checks a property of an entity on a bench.
 ///
@@ -94,6 +95,13 @@ pub fn check(
             stats: total,
         }),
         Err(TestError::Fail(why, plan)) => match once(bench, &plan)? {
+            Err(mismatch) if shrink => {
+                let (plan, mismatch) = fewer_steps(bench, plan, mismatch)?;
+                Ok(Checked::Broken {
+                    plan: Box::new(plan),
+                    mismatch,
+                })
+            }
             Err(mismatch) => Ok(Checked::Broken {
                 plan: Box::new(plan),
                 mismatch,
@@ -104,6 +112,31 @@ pub fn check(
         },
         Err(TestError::Abort(why)) => Err(anyhow!("the generator gave up: {why}")),
     }
+}
+
+/// Leaves out one step after the other for as long as the same thing goes
+/// wrong. A generator's own structure (setup, frame, a call and its get) does
+/// not bind this.
+fn fewer_steps(
+    bench: &mut Bench,
+    plan: Plan,
+    mismatch: Box<Mismatch>,
+) -> Result<(Plan, Box<Mismatch>)> {
+    let (mut plan, mut mismatch) = (plan, mismatch);
+    plan.steps.truncate(mismatch.step + 1);
+    let until = Instant::now() + Duration::from_millis(u64::from(SHRINK_TIME));
+    let mut number = plan.steps.len();
+    while number > 0 && Instant::now() < until {
+        number -= 1;
+        let mut smaller = plan.clone();
+        smaller.steps.remove(number);
+        if let Err(found) = once(bench, &smaller)? {
+            if found.why == mismatch.why {
+                (plan, mismatch) = (smaller, found);
+            }
+        }
+    }
+    Ok((plan, mismatch))
 }
 
 /// Carries out one plan and puts the bench back.
