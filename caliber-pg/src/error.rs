@@ -49,6 +49,8 @@ pub enum StorageError {
         table: String,
         /// Columns that the index must have, in order.
         columns: String,
+        /// How to make it again.
+        repair: String,
     },
     /// A relation cannot be opened.
     SpiError(RelationProblem),
@@ -258,12 +260,13 @@ impl CaliberError {
                 StorageError::TransactionFailed { reason, .. } => {
                     report.message = reason.clone();
                 }
-                StorageError::IndexError { table, columns } => {
+                StorageError::IndexError {
+                    table,
+                    columns,
+                    repair,
+                } => {
                     report.message = format!("no usable index on {table} ({columns})");
-                    report.hint = Some(
-                        "Run caliber_init() to create missing indexes, or REINDEX an invalid one."
-                            .into(),
-                    );
+                    report.hint = Some(repair.clone());
                 }
                 StorageError::SpiError(RelationProblem::Missing { table }) => {
                     report.message = format!("relation \"{table}\" does not exist");

@@ -121,6 +121,15 @@ pub(super) fn move_to(
     mut changes: Changes,
 ) -> CaliberResult<bool> {
     let (row, new_parent) = lock_trees(table, id, parent)?;
+    let engine = table.engine();
+    // A row that the caller does not see is left to the UPDATE, which finds
+    // none: no rule may tell that it is there.
+    let may_hide = table.has_policies() || transaction_keeps_snapshot();
+    let row = if may_hide && !engine.exists(table, Value::uuid(id))? {
+        None
+    } else {
+        row
+    };
     let new_parent = match new_parent {
         Some(latest) if transaction_keeps_snapshot() => {
             match node(table, latest.id, As::Transaction)? {
@@ -143,7 +152,6 @@ pub(super) fn move_to(
         }
     }
     changes.push((ROOT_TRAJECTORY_ID, Value::maybe_uuid(root)));
-    let engine = table.engine();
     if engine.update(table, Value::uuid(id), &changes)? != Written::Done {
         return Ok(false);
     }

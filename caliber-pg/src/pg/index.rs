@@ -3,7 +3,7 @@
 
 use super::datum::Value;
 use super::encoding::from_server_bytes;
-use super::relation::{live_attributes, qualified, Relation, READ_LOCK};
+use super::relation::{live_attributes, quote_identifier, schema_name, Relation, READ_LOCK};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, StorageError};
 use pgrx::pg_sys::{self, Oid};
@@ -94,7 +94,7 @@ impl Index {
                 Some(_) => {}
             }
         }
-        whole.ok_or_else(|| missing(relation, &columns))
+        whole.ok_or_else(|| missing(relation, &columns, wanted.unique))
     }
 
     fn form(&self) -> &pg_sys::FormData_pg_index {
@@ -249,15 +249,27 @@ fn index_oids(relation: &Relation) -> Vec<Oid> {
     }
 }
 
-fn missing(relation: &Relation, columns: &[i16]) -> CaliberError {
+fn missing(relation: &Relation, columns: &[i16], key: bool) -> CaliberError {
     let attributes = live_attributes(relation.descriptor());
     let names: Vec<String> = columns
         .iter()
         .filter_map(|column| attributes.iter().find(|a| a.number == *column))
         .map(|a| from_server_bytes(&a.name))
         .collect();
+    let (schema, name) = (schema_name(relation.schema()), relation.name());
+    let repair = if key {
+        format!(
+            "Run ALTER TABLE {}.{} ADD PRIMARY KEY ({}), or REINDEX an invalid index.",
+            quote_identifier(&schema),
+            quote_identifier(&name),
+            names.join(", ")
+        )
+    } else {
+        "Run caliber_init() to create missing indexes, or REINDEX an invalid one.".into()
+    };
     CaliberError::from(StorageError::IndexError {
-        table: qualified(relation.schema(), &relation.name()),
+        table: format!("{schema}.{name}"),
         columns: names.join(", "),
+        repair,
     })
 }

@@ -225,7 +225,8 @@ impl Relation {
             || self.row_type == Oid::INVALID
             || class.reloftype != self.row_type
         {
-            let (s, t) = (schema_name(self.schema), shape.table);
+            let s = quote_identifier(&schema_name(self.schema));
+            let t = shape.table;
             return Err(wrong_shape(
                 self.schema,
                 shape,

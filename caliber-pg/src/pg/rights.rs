@@ -1,7 +1,7 @@
 //! Step 2 of every call: what the caller may do, in PostgreSQL's own order.
 
 use super::compat;
-use super::relation::Relation;
+use super::relation::{live_attributes, Relation};
 use crate::error::{CaliberError, CaliberResult, StorageError, TransactionCause};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
@@ -207,7 +207,9 @@ pub(crate) fn range_table(relation: &Relation, rights: &Rights) -> RangeTable {
         columns(&mut rights.select.iter().map(|&c| relation.attribute(c)))
     };
     let inserted = if rights.insert {
-        columns(&mut relation.attributes.iter().copied())
+        // All columns, also those of later versions, which are written as NULL.
+        let all = live_attributes(relation.descriptor());
+        columns(&mut all.iter().map(|a| a.number))
     } else {
         std::ptr::null_mut()
     };

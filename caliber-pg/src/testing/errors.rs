@@ -67,6 +67,7 @@ fn every_kind() -> Vec<(&'static str, CaliberError)> {
             StorageError::IndexError {
                 table: "s.t".into(),
                 columns: "a, b".into(),
+                repair: "repair".into(),
             }
             .into(),
         ),

@@ -191,7 +191,7 @@ fn settings(major: Major) -> Vec<String> {
         "max_prepared_transactions=20".to_owned(),
     ];
     // contrib comes with the packages of these majors.
-    if matches!(major, 15 | 17) {
+    if matches!(major, 15 | 17 | 18) {
         settings.push("shared_preload_libraries=pg_stat_statements".to_owned());
     }
     settings
