@@ -16,17 +16,6 @@ pub enum EngineSetting {
     SqlOneshot,
 }
 
-/// `caliber.notify`: whether messages are announced with NOTIFY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
-pub enum Notify {
-    /// Announce.
-    #[name = c"on"]
-    On,
-    /// Do not.
-    #[name = c"off"]
-    Off,
-}
-
 /// `caliber.on_duplicate`: what a create does with an id that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum OnDuplicate {

@@ -29,8 +29,6 @@ pub struct Entity {
     pub shape: Shape,
     /// Index of the key column.
     pub key: usize,
-    /// Index of `updated_at`, if the entity has it.
-    pub updated_at: Option<usize>,
 }
 
 /// New values of named columns.

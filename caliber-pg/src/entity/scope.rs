@@ -51,7 +51,6 @@ pub static SCOPE: Entity = Entity {
         ],
     },
     key: SCOPE_ID,
-    updated_at: None,
 };
 
 const UPDATABLE: &[Field] = &[

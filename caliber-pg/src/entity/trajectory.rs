@@ -52,7 +52,6 @@ pub static TRAJECTORY: Entity = Entity {
         ],
     },
     key: TRAJECTORY_ID,
-    updated_at: Some(UPDATED_AT),
 };
 
 /// The life of a trajectory.

@@ -8,6 +8,7 @@ mod insert;
 mod statement;
 mod update;
 
+use super::sql::Sql;
 use super::{Changes, Engine, List, Rule, Stored, Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
@@ -15,6 +16,7 @@ use crate::pg::index::Wanted;
 use crate::pg::row::{slot_attributes, AnyRow, OwnSlot, RowMaker, RowSink};
 use crate::pg::scan::Scan;
 use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::spi::Planning;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -28,19 +30,18 @@ impl Engine for Heap {
     }
 
     fn insert_if_new(&self, table: &Table, row: &[Value]) -> CaliberResult<Written> {
-        // Reached by no call: `sql` takes over under on_duplicate = return.
-        insert::insert(table, row)
+        // `sql` takes over under on_duplicate = return, so no call comes here;
+        // if one did, that engine would still be the one that knows how.
+        let sql = Sql {
+            planning: Planning::Kept,
+        };
+        sql.insert_if_new(table, row)
     }
 
     fn get(&self, table: &Table, key: Value) -> CaliberResult<Option<AnyRow>> {
         let snapshot = ActiveSnapshot::for_read();
-        let maker = RowMaker::new(&table.relation, table.relation.descriptor());
-        let mut scan = by_key(table, key)?.seeing(&table.relation, &snapshot);
-        Ok(scan.next().map(|slot| {
-            // SAFETY: the scan returned a stored row in the slot.
-            let (values, nulls) = unsafe { slot_attributes(slot) };
-            maker.datum(values, nulls)
-        }))
+        let scan = by_key(table, key)?.seeing(&table.relation, &snapshot);
+        Ok(first(table, scan))
     }
 
     fn list(&self, table: &Table, list: &List<'_>, sink: &mut RowSink) -> CaliberResult<()> {
@@ -61,14 +62,9 @@ impl Engine for Heap {
 
     fn last(&self, table: &Table, list: &List<'_>) -> CaliberResult<Option<AnyRow>> {
         let snapshot = ActiveSnapshot::for_read();
-        let maker = RowMaker::new(&table.relation, table.relation.descriptor());
-        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, true)?
+        let scan = Scan::begin(&table.relation, &wanted(table, list), list.after, true)?
             .seeing(&table.relation, &snapshot);
-        Ok(scan.next().map(|slot| {
-            // SAFETY: the scan returned a stored row in the slot.
-            let (values, nulls) = unsafe { slot_attributes(slot) };
-            maker.datum(values, nulls)
-        }))
+        Ok(first(table, scan))
     }
 
     fn exists(&self, table: &Table, key: Value) -> CaliberResult<bool> {
@@ -126,6 +122,16 @@ fn wanted<'a>(table: &Table, list: &'a List<'_>) -> Wanted<'a> {
         order: Some(table.entity.key),
         unique: false,
     }
+}
+
+/// The first row of a scan, as a row of the row type.
+fn first(table: &Table, mut scan: Scan<'_>) -> Option<AnyRow> {
+    let maker = RowMaker::new(&table.relation, table.relation.descriptor());
+    scan.next().map(|slot| {
+        // SAFETY: the scan returned a stored row in the slot.
+        let (values, nulls) = unsafe { slot_attributes(slot) };
+        maker.datum(values, nulls)
+    })
 }
 
 /// A scan for the row with this key under the active snapshot.
