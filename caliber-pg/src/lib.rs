@@ -6,6 +6,7 @@
 //! `engine` for the trait, `entity` for the functions, `pg` for the server.
 
 mod cold;
+pub mod coordination;
 pub mod counters;
 pub mod engine;
 pub mod entity;
@@ -14,6 +15,7 @@ pub mod fault;
 mod info;
 pub mod pg;
 pub mod settings;
+pub mod wait;
 
 ::pgrx::pg_module_magic!();
 

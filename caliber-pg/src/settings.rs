@@ -73,5 +73,6 @@ pub fn register() {
         GucFlags::default(),
     );
     crate::fault::register();
+    crate::wait::register();
     crate::pg::reserve_setting_prefix();
 }

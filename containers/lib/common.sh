@@ -39,7 +39,7 @@ step() { # title, command…
         while sleep 20; do
             say "$title … $((SECONDS - started)) s: $(last_line "$log")"
         done
-    ) &
+    ) 9>&- & # its sleep outlives it, and must not keep the lock
     watcher=$!
     "$@" >"$log" 2>&1 </dev/null || status=$?
     kill "$watcher" 2>/dev/null || true
@@ -79,6 +79,11 @@ is_major() {
     for major in "${MAJORS[@]}"; do [[ $major = "$1" ]] && return 0; done
     return 1
 }
+
+major_of() { echo "${1%-assert}"; } # server
+
+# What has images of its own: a major, or, where a distribution has the sources, one with assertions on.
+is_server() { is_major "$(major_of "$1")" && [[ $1 != 16-assert ]]; }
 
 sudo_if_needed() {
     if ((EUID == 0)); then "$@"; else sudo "$@"; fi

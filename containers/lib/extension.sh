@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Sourced: compiling the extension for a major in a container that matches it, and the final image.
+# Sourced: compiling the extension for a server (a major, or one as 18-assert) in a container that matches it,
+# and the final image.
 
 # Prints the files (relative to the folder given) that decide what the extension is.
 extension_inputs() { # folder
@@ -15,7 +16,7 @@ extension_inputs() { # folder
 
 # The tag covers everything that goes into an image, so that an image of other sources cannot be taken
 # for this one. FOLDER is where the sources are: the checkout, or the copy that is being built.
-image_tag() { # folder, major, features
+image_tag() { # folder, server, features
     local hash
     hash=$(
         {
@@ -51,14 +52,14 @@ copy_sources() {
     cd - >/dev/null || return
 }
 
-# Runs a command in the builder container of a major: no network, what cargo has fetched on the host
+# Runs a command in the builder container of a server: no network, what cargo has fetched on the host
 # is mounted read only, the copied sources are /src, and a folder below target/ is /out. Its
 # user is the one who runs this, so that nothing below target/ belongs to somebody else.
 # BUILDER_OPTIONS: further options of docker run.
 BUILDER_OPTIONS=()
-in_builder() { # major, folder for output, command…
-    local major=$1 out=$2 cargo_home=${CARGO_HOME:-$HOME/.cargo} sysroot options=()
-    local bin=/usr/lib/postgresql/$major/bin
+in_builder() { # server, folder for output, command…
+    local server=$1 out=$2 cargo_home=${CARGO_HOME:-$HOME/.cargo} sysroot options=() bin
+    bin=/usr/lib/postgresql/$(major_of "$server")/bin
     shift 2
     sysroot=$(cd "$ROOT" && rustc --print sysroot)
     [[ $sysroot != /usr ]] || die "a Rust toolchain of rustup's is needed (one in /usr cannot be mounted)"
@@ -68,29 +69,40 @@ in_builder() { # major, folder for output, command…
         --volume "$sysroot:/rust:ro" --volume "$(cargo_pgrx):/usr/local/bin/cargo-pgrx:ro" \
         --volume "$OUT/src:/src:ro" --volume "$out:/out" --workdir /src/caliber-pg \
         --env HOME=/out/home --env CARGO_HOME=/cargo --env CARGO_TARGET_DIR=/out --env CARGO_NET_OFFLINE=true \
+        --env CARGO_INCREMENTAL=0 \
         --env CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}" --env "PGRX_PG_CONFIG_PATH=$bin/pg_config" \
         --env "PATH=/rust/bin:$bin:/usr/local/bin:/usr/bin:/bin" \
-        "caliber-builder:$major-$(base_hash "$major")" "$@"
+        "caliber-builder:$server-$(base_hash "$server")" "$@"
 }
 
-package_extension() { # major, features
-    local target=$OUT/target-$1${2:+-$2} sibling
-    # Majors and variants have folders of their own, because cargo gives the library of each the same
-    # name. Most of the work is in dependencies: start with those of a folder of the same release (its
-    # libc must be the same, since what runs while compiling is in there too).
-    if [[ ! -d $target ]]; then
-        base_source "$1"
-        sibling=$(grep -lxF "$FROM_IMAGE" "$OUT"/target-*/release-of 2>/dev/null | sort | head -n 1)
-        rm -rf "$target.part"
-        if [[ -n $sibling ]]; then cp -a --reflink=auto "$(dirname "$sibling")" "$target.part"; fi
-        mkdir -p "$target.part/home"
-        echo "$FROM_IMAGE" >"$target.part/release-of"
-        mv "$target.part" "$target" || return
+# The folder that cargo builds a server and variant in: for the image, the lints and the tests inside a
+# server alike, since most of the work is in dependencies. Each has one of its own, because cargo gives
+# the library of each the same name; a new one starts with what a folder of the same release holds (its
+# libc must be the same, since what runs while compiling is in there too).
+need_target() { # server, features; leaves it in TARGET
+    local sibling
+    TARGET=$OUT/target-$1${2:+-$2}
+    [[ ! -d $TARGET ]] || return 0
+    base_source "$1"
+    sibling=$(grep -lxF "$FROM_IMAGE" "$OUT"/target-*/release-of 2>/dev/null | sort | head -n 1) || true
+    rm -rf "$TARGET.part"
+    if [[ -n $sibling ]]; then
+        cp -a --reflink=auto "$(dirname "$sibling")" "$TARGET.part"
+        rm -rf "$TARGET.part/test-pgdata" # a server's data, not cargo's
     fi
+    mkdir -p "$TARGET.part/home"
+    echo "$FROM_IMAGE" >"$TARGET.part/release-of"
+    mv "$TARGET.part" "$TARGET"
+}
+
+package_extension() { # server, features
+    need_target "$1" "$2" || return
+    local target=$TARGET major
+    major=$(major_of "$1")
     rm -rf "$target/package"
     in_builder "$1" "$target" \
-        cargo pgrx package --pg-config "/usr/lib/postgresql/$1/bin/pg_config" \
-        --no-default-features --features "pg$1${2:+,$2}" --out-dir /out/package
+        cargo pgrx package --pg-config "/usr/lib/postgresql/$major/bin/pg_config" \
+        --no-default-features --features "pg$major${2:+,$2}" --out-dir /out/package
 }
 
 cargo_pgrx() {
@@ -101,8 +113,8 @@ cargo_pgrx() {
     echo "$program"
 }
 
-# Builds the image of a major if it is missing and leaves its tag in TAG. Call with the lock held.
-need_image() { # major, features
+# Builds the image of a server if it is missing and leaves its tag in TAG. Call with the lock held.
+need_image() { # server, features
     local context=$OUT/context/$1${2:+-$2} hash
     TAG=$(image_tag "$ROOT" "$1" "$2")
     ! have_image "$TAG" || return 0

@@ -18,12 +18,24 @@ pub struct Config {
     pub majors: Vec<Major>,
     /// Majors whose absence is no failure (`VERIFY_SKIP`).
     pub skip: BTreeSet<Major>,
+    /// Majors on which wait points are tried, which needs another build of the
+    /// extension (`VERIFY_WAITS`; the first of `majors`).
+    pub waits: Option<Vec<Major>>,
     /// Cases per property, entity and major (`PROPTEST_CASES`).
     pub cases: u32,
+    /// Rounds of each kind of crash (`VERIFY_ROUNDS`).
+    pub rounds: u32,
+    /// Calls of each kind of operation whose memory is watched (`VERIFY_CALLS`).
+    pub calls: u32,
+    /// How long the load goes on (`VERIFY_SECONDS`).
+    pub seconds: u64,
     /// The seed of all generated cases (`VERIFY_SEED`).
     pub seed: u64,
     /// Tests that run at once (`VERIFY_THREADS`).
     pub threads: usize,
+    /// Whether every major does all of what is otherwise shared between the majors of
+    /// a run (`VERIFY_THOROUGH=1`).
+    pub thorough: bool,
     /// Whether a failure is shrunk and written down. Not while faults are
     /// hunted: there failing is the point.
     pub keep_failures: bool,
@@ -46,19 +58,38 @@ impl Config {
                 .collect(),
             None => BTreeSet::new(),
         };
+        let waits = match var("VERIFY_WAITS") {
+            Some(text) => Some(parse_majors(&text).context("VERIFY_WAITS")?),
+            None => None,
+        };
         Ok(Self {
+            waits,
             majors,
             skip,
             cases: number("PROPTEST_CASES")?.unwrap_or(100),
+            rounds: number("VERIFY_ROUNDS")?.unwrap_or(3),
+            calls: number("VERIFY_CALLS")?.unwrap_or(600),
+            seconds: number("VERIFY_SECONDS")?.unwrap_or(3),
             seed: match number("VERIFY_SEED")? {
                 Some(seed) => seed,
                 None => random_seed(),
             },
             threads: number("VERIFY_THREADS")?
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
+                // One more than cores: some test always waits for its server.
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(3, |n| n.get() + 1))
                 .max(1),
+            thorough: var("VERIFY_THOROUGH").is_some_and(|value| value != "0"),
             keep_failures: true,
         })
+    }
+
+    /// The majors on which wait points are tried.
+    #[must_use]
+    pub fn waits(&self) -> Vec<Major> {
+        match &self.waits {
+            Some(majors) => majors.clone(),
+            None => self.majors.iter().take(1).copied().collect(),
+        }
     }
 }
 
@@ -93,6 +124,12 @@ where
     var(name)
         .map(|text| text.parse().with_context(|| format!("{name}={text}")))
         .transpose()
+}
+
+/// Whether servers must have their assertions on (`VERIFY_ASSERT=1`).
+#[must_use]
+pub fn assertions() -> bool {
+    var("VERIFY_ASSERT").is_some_and(|value| value != "0")
 }
 
 /// A seed nobody chose.

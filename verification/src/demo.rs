@@ -6,6 +6,7 @@ use crate::entity;
 use crate::judge::Engine;
 use crate::property;
 use crate::runner::Outcome;
+use crate::script::{self, Item};
 use crate::server::{Flavour, Life, Provider, Server};
 use crate::session::{Session, Target};
 use crate::suite::properties;
@@ -94,24 +95,12 @@ fn act(target: &Target) -> Result<()> {
     }
 }
 
-/// Enough of psql for the script: `\echo`, statements, tables of what they return.
+/// Enough of psql for the script, and tables of what it returns.
 fn like_psql(session: &mut Session, text: &str) -> Result<()> {
-    let mut statement = String::new();
-    for line in text.lines() {
-        if statement.is_empty() {
-            if let Some(words) = line.strip_prefix("\\echo") {
-                println!("{}", words.trim().trim_matches('\''));
-                continue;
-            }
-            if line.starts_with('\\') || line.starts_with("--") || line.trim().is_empty() {
-                continue;
-            }
-        }
-        statement.push_str(line);
-        statement.push('\n');
-        if line.trim_end().ends_with(';') {
-            print_rows(session, &statement)?;
-            statement.clear();
+    for item in script::parse(text)?.0 {
+        match item {
+            Item::Echo(words) => println!("{words}"),
+            Item::Statement(statement) => print_rows(session, &statement)?,
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Seeded faults: which there are, and which test catches which.
 
 use crate::config::{workspace, Config};
+use crate::promises::{self, means, Promise};
 use crate::runner::{run_quietly, Context, Test};
 use crate::server::Server;
 use anyhow::{bail, Context as _, Result};
@@ -24,16 +25,53 @@ pub struct Fault {
 pub fn all() -> Result<Vec<Fault>> {
     let path = workspace().join("caliber-pg/src/fault.rs");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let faults = parse(&text);
+    let faults = parse(&text, "FAULTS:");
     if faults.is_empty() {
         bail!("{} lists no faults", path.display());
     }
     Ok(faults)
 }
 
-/// The entries `("name", "mistake")` of `FAULTS`.
-fn parse(text: &str) -> Vec<Fault> {
-    let Some((_, list)) = text.split_once("FAULTS:") else {
+/// The wait points of this checkout, read from `caliber-pg/src/wait.rs`: name,
+/// and what has happened there.
+///
+/// # Errors
+/// When the list is not where it was.
+pub fn wait_points() -> Result<Vec<Fault>> {
+    let path = workspace().join("caliber-pg/src/wait.rs");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let points = parse(&text, "POINTS:");
+    if points.is_empty() {
+        bail!("{} lists no points", path.display());
+    }
+    Ok(points)
+}
+
+/// The wait points that the extension's sources name, one for each place.
+///
+/// # Errors
+/// When the sources cannot be read.
+pub fn wait_points_used() -> Result<Vec<String>> {
+    let mut used = Vec::new();
+    let mut folders = vec![workspace().join("caliber-pg/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path)?;
+                let places = text.split("crate::wait::at(\"").skip(1);
+                used.extend(places.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+            }
+        }
+    }
+    Ok(used)
+}
+
+/// The entries `("name", "mistake")` of a list.
+fn parse(text: &str, name: &str) -> Vec<Fault> {
+    let Some((_, list)) = text.split_once(name) else {
         return Vec::new();
     };
     let list = list.split("];").next().unwrap_or_default();
@@ -52,6 +90,8 @@ pub struct Matrix {
     pub faults: Vec<Fault>,
     /// The tests, in order.
     pub tests: Vec<String>,
+    /// Pairs of test and fault that were tried.
+    pub tried: BTreeSet<(String, String)>,
     /// Pairs of test and fault where the test failed, as it should.
     pub caught: BTreeSet<(String, String)>,
     /// Tests that fail without any fault: they prove nothing.
@@ -117,10 +157,11 @@ impl fmt::Display for Matrix {
         for test in &self.tests {
             write!(f, "{test:width$} ")?;
             for fault in &self.faults {
-                let mark = if self.caught.contains(&(test.clone(), fault.name.clone())) {
-                    "x"
-                } else {
-                    "·"
+                let pair = (test.clone(), fault.name.clone());
+                let mark = match (self.caught.contains(&pair), self.tried.contains(&pair)) {
+                    (true, _) => "x",
+                    (false, true) => "·",
+                    (false, false) => "",
                 };
                 write!(f, "{mark:>3}")?;
             }
@@ -130,7 +171,37 @@ impl fmt::Display for Matrix {
     }
 }
 
-/// Runs every test against every fault on a server of the faults build.
+/// The tests that are tried against a fault, in groups of which the first that
+/// fails is enough: those that `INTEGRITY.md` names for it, each property with
+/// its entities as one group.
+fn groups<'a>(
+    tests: &'a [Test],
+    fault: &Fault,
+    promises: &[Promise],
+    everything: bool,
+) -> Vec<Vec<&'a Test>> {
+    if everything {
+        return tests.iter().map(|test| vec![test]).collect();
+    }
+    let mut names: Vec<&String> = promises
+        .iter()
+        .filter(|promise| promise.faults.contains(&fault.name))
+        .flat_map(|promise| &promise.tests)
+        .collect();
+    let mut known = BTreeSet::new();
+    names.retain(|name| known.insert(*name));
+    names
+        .into_iter()
+        .map(|name| {
+            let wanted = |test: &&Test| means(name, &test.name);
+            tests.iter().filter(wanted).collect::<Vec<_>>()
+        })
+        .filter(|group| !group.is_empty())
+        .collect()
+}
+
+/// Runs tests against faults on a server of the faults build: those that
+/// `INTEGRITY.md` names, or every test against every fault.
 ///
 /// # Errors
 /// When the server cannot be used.
@@ -139,23 +210,38 @@ pub fn sensitivity(
     tests: &[Test],
     faults: &[Fault],
     config: &Config,
+    everything: bool,
 ) -> Result<Matrix> {
-    let config = Config {
-        keep_failures: false,
-        ..config.clone()
-    };
-    let mut matrix = Matrix {
-        faults: faults.to_vec(),
-        tests: tests.iter().map(|test| test.name.clone()).collect(),
-        ..Matrix::default()
-    };
+    let promises = promises::all()?;
     let context = Context {
         server: Arc::clone(server),
         major: server.major,
-        config,
+        config: Config {
+            keep_failures: false,
+            ..config.clone()
+        },
     };
+    let mut matrix = Matrix {
+        faults: faults.to_vec(),
+        ..Matrix::default()
+    };
+    let all: Vec<(&Fault, Vec<Vec<&Test>>)> = faults
+        .iter()
+        .map(|fault| (fault, groups(tests, fault, &promises, everything)))
+        .collect();
+    let wanted: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|(_, groups)| groups.iter().flatten())
+        .map(|test| test.name.as_str())
+        .collect();
+    let wanted: Vec<&Test> = tests
+        .iter()
+        .filter(|test| wanted.contains(test.name.as_str()))
+        .collect();
+    matrix.tests = wanted.iter().map(|test| test.name.clone()).collect();
     server.set_fault(None);
-    for (name, outcome) in run_quietly(tests, &context) {
+    let alone: Vec<Vec<&Test>> = wanted.iter().map(|test| vec![*test]).collect();
+    for (name, outcome) in run_quietly(&alone, &context) {
         if let Err(why) = outcome {
             println!(
                 "without a fault: {name} FAILED: {}",
@@ -164,11 +250,19 @@ pub fn sensitivity(
             matrix.broken.insert(name, why);
         }
     }
-    for fault in faults {
+    for (fault, groups) in &all {
         server.set_fault(Some(&fault.name));
+        let sound: Vec<Vec<&Test>> = groups
+            .iter()
+            .map(|group| {
+                let sound = |test: &&&Test| !matrix.broken.contains_key(&test.name);
+                group.iter().filter(sound).copied().collect()
+            })
+            .collect();
         let mut by = Vec::new();
-        for (name, outcome) in run_quietly(tests, &context) {
-            if outcome.is_err() && !matrix.broken.contains_key(&name) {
+        for (name, outcome) in run_quietly(&sound, &context) {
+            matrix.tried.insert((name.clone(), fault.name.clone()));
+            if outcome.is_err() {
                 matrix.caught.insert((name.clone(), fault.name.clone()));
                 by.push(name);
             }
@@ -210,7 +304,7 @@ mod tests {
 
     #[test]
     fn faults_are_read_from_the_source() {
-        let faults = parse("pub const FAULTS: &[(&str, &str)] = &[\n    (\"a\", \"one\"),\n    (\"b\", \"two\"),\n];\nfn x() { \"c\" }");
+        let faults = parse("pub const FAULTS: &[(&str, &str)] = &[\n    (\"a\", \"one\"),\n    (\"b\", \"two\"),\n];\nfn x() { \"c\" }", "FAULTS:");
         assert_eq!(faults.len(), 2);
         assert_eq!(
             faults[1],

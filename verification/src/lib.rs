@@ -11,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod closing;
 pub mod config;
 pub mod demo;
 pub mod entity;
@@ -20,10 +21,13 @@ pub mod isolation;
 pub mod judge;
 pub mod model;
 pub mod plan;
+pub mod probes;
+pub mod promises;
 pub mod property;
 pub mod record;
 pub mod replay;
 pub mod runner;
+pub mod script;
 pub mod server;
 pub mod session;
 pub mod suite;

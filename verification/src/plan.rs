@@ -145,7 +145,7 @@ pub enum Step {
     CheckTables,
     /// Reads every index of every table in full and compares it with the table.
     CheckIndexes,
-    /// Asks amcheck, where the server has it.
+    /// Asks `caliber_check()`, and amcheck where the server has it.
     Amcheck,
 }
 

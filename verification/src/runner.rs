@@ -1,8 +1,9 @@
 //! Runs tests on servers: several at once, with progress as they finish, and
 //! counts at the end. `cargo test` and `verify run` both come here.
 
+use crate::closing;
 use crate::config::{Config, Major};
-use crate::server::{Server, Servers};
+use crate::server::{Flavour, Server, Servers};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -20,6 +21,26 @@ pub struct Context {
     pub config: Config,
 }
 
+impl Context {
+    /// This major's share of a long list: the majors of a run do all of it between
+    /// them, one major alone does all by itself. For what is the same code on each.
+    #[must_use]
+    pub fn share<T>(&self, items: Vec<T>) -> Vec<T> {
+        let majors = &self.config.majors;
+        let own = majors.iter().position(|major| *major == self.major);
+        let Some(own) = own.filter(|_| !self.config.thorough) else {
+            return items;
+        };
+        let is_own = |(n, _): &(usize, T)| n % majors.len() == own;
+        items
+            .into_iter()
+            .enumerate()
+            .filter(is_own)
+            .map(|(_, item)| item)
+            .collect()
+    }
+}
+
 /// How a test came out, if it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -34,12 +55,15 @@ pub const PASSED: Outcome = Outcome::Passed(String::new());
 
 type Body = dyn Fn(&Context) -> Result<Outcome> + Send + Sync;
 
-/// A test: runs once on every major.
+/// A test: runs once on every major; one that needs the faults build, on those
+/// that [`Config::waits`] names.
 pub struct Test {
     /// Its name, without the major.
     pub name: String,
     /// What it promises; the tag of the requirement document for properties.
     pub promise: String,
+    /// The build of the extension that it needs.
+    flavour: Flavour,
     body: Box<Body>,
 }
 
@@ -53,7 +77,17 @@ impl Test {
         Self {
             name: name.to_owned(),
             promise: promise.to_owned(),
+            flavour: Flavour::Release,
             body: Box::new(body),
+        }
+    }
+
+    /// The same test on a server of the faults build: for wait points.
+    #[must_use]
+    pub fn with_faults(self) -> Self {
+        Self {
+            flavour: Flavour::Faults,
+            ..self
         }
     }
 }
@@ -70,6 +104,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Does it leave nothing out?
+    fn is_whole(&self) -> bool {
+        self.wanted.is_empty() && self.skipped.is_empty()
+    }
+
     fn accepts(&self, name: &str) -> bool {
         let hit = |part: &String| {
             if self.exact {
@@ -183,6 +222,12 @@ pub fn run(tests: &[Test], filter: &Filter, config: &Config, servers: &Servers) 
                     let _ = servers.get(*major);
                 }
             }
+            for (major, test, _) in &jobs {
+                let wanted = test.flavour == Flavour::Faults && config.waits().contains(major);
+                if wanted && !board.over.load(Ordering::Relaxed) {
+                    let _ = servers.with_faults(*major);
+                }
+            }
         });
         scope.spawn(|| board.watch());
         let workers: Vec<_> = (0..config.threads)
@@ -219,6 +264,7 @@ pub fn run(tests: &[Test], filter: &Filter, config: &Config, servers: &Servers) 
         .into_iter()
         .map(|(_, report)| report)
         .filter(|report| !missing.contains_key(&report.major))
+        .chain(closing::reports(filter.is_whole(), &majors, servers))
         .collect();
     let summary = Summary {
         reports,
@@ -237,11 +283,11 @@ fn run_one(
     servers: &Servers,
     board: &Board,
 ) -> Report {
-    let server = servers.get(major);
+    let server = server_for(test, major, config, servers);
     let began = Instant::now();
     board.start(name);
     let outcome = match server {
-        Ok(server) => {
+        Ok(Ok(server)) => {
             let context = Context {
                 server,
                 major,
@@ -249,7 +295,8 @@ fn run_one(
             };
             guarded(test, &context)
         }
-        Err(_) => Ok(Outcome::NotCovered(format!("no PostgreSQL {major}"))),
+        Ok(Err(why)) => Ok(Outcome::NotCovered(why)),
+        Err(why) => Err(why),
     };
     let time = began.elapsed();
     board.finish(name, &outcome, time);
@@ -262,19 +309,66 @@ fn run_one(
     }
 }
 
-/// Runs tests on one server without a word, several at once.
+/// The server that a test runs on, or why there is none.
+///
+/// # Errors
+/// When the faults build cannot be had though the provider makes such.
+fn server_for(
+    test: &Test,
+    major: Major,
+    config: &Config,
+    servers: &Servers,
+) -> Result<Result<Arc<Server>, String>, String> {
+    let missing = format!("no PostgreSQL {major}");
+    if test.flavour == Flavour::Release {
+        return Ok(servers.get(major).map_err(|_| missing));
+    }
+    if !config.waits().contains(&major) {
+        return Ok(Err(format!(
+            "wait points are tried on PostgreSQL {} only; VERIFY_WAITS names others",
+            config
+                .waits()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )));
+    }
+    match servers.with_faults(major) {
+        Ok(Some(server)) => Ok(Ok(server)),
+        Ok(None) => Ok(Err(format!(
+            "{} gives no server of the faults build beside another",
+            servers.provider()
+        ))),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
+/// Runs groups of tests on one server without a word, several groups at once.
+/// Of each group the first that fails is the last.
 #[must_use]
-pub fn run_quietly(tests: &[Test], context: &Context) -> Vec<(String, Result<Outcome, String>)> {
+pub fn run_quietly(
+    groups: &[Vec<&Test>],
+    context: &Context,
+) -> Vec<(String, Result<Outcome, String>)> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..context.config.threads {
             scope.spawn(|| loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(test) = tests.get(number) else { break };
-                let outcome = guarded(test, context);
-                if let Ok(mut results) = results.lock() {
-                    results.push((number, test.name.clone(), outcome));
+                let Some(group) = groups.get(number) else {
+                    break;
+                };
+                for test in group {
+                    let outcome = guarded(test, context);
+                    let failed = outcome.is_err();
+                    if let Ok(mut results) = results.lock() {
+                        results.push((number, test.name.clone(), outcome));
+                    }
+                    if failed {
+                        break;
+                    }
                 }
             });
         }

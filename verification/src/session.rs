@@ -1,10 +1,12 @@
 //! One connection, everything as text: what a statement answered, or the
 //! error with all the fields that the wire carries.
 
+use crate::probes;
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Where and as whom to connect.
@@ -53,6 +55,10 @@ impl Target {
             .dbname(&self.database)
             .application_name("caliber verification")
             .connect_timeout(Duration::from_secs(10))
+            // A server that is gone without a word is noticed.
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(1))
+            .keepalives_retries(3)
             .notice_callback(|_| {});
         if let Some(password) = &self.password {
             config.password(password);
@@ -233,6 +239,28 @@ impl std::error::Error for Failure {}
 pub struct Session {
     client: Client,
     target: Target,
+    /// Whether it is asked for its counters before it ends.
+    counted: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.counted || self.client.is_closed() {
+            return;
+        }
+        // A session that cannot answer any more has nothing to add.
+        let answer = self
+            .run(&format!("ROLLBACK; {}", probes::QUESTION))
+            .unwrap_or_default();
+        let counters = answer.into_iter().flat_map(|reply| reply.rows);
+        probes::note(
+            &self.target,
+            counters.filter_map(|row| match &row[..] {
+                [Some(name), Some(value)] => Some((name.clone(), value.parse().ok()?)),
+                _ => None,
+            }),
+        );
+    }
 }
 
 impl Session {
@@ -241,7 +269,29 @@ impl Session {
     /// # Errors
     /// When the server refuses.
     pub fn connect(target: &Target) -> Result<Self> {
-        let client = target.config().connect(NoTls).with_context(|| {
+        Self::connect_with(target, &target.config())
+    }
+
+    /// Connects and keeps every WARNING that the server sends.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn connect_and_hear(target: &Target) -> Result<(Self, Arc<Mutex<Vec<String>>>)> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        let mut config = target.config();
+        config.notice_callback(move |notice| {
+            if notice.severity() == "WARNING" {
+                if let Ok(mut heard) = ear.lock() {
+                    heard.push(notice.to_string());
+                }
+            }
+        });
+        Ok((Self::connect_with(target, &config)?, heard))
+    }
+
+    fn connect_with(target: &Target, config: &postgres::Config) -> Result<Self> {
+        let client = config.connect(NoTls).with_context(|| {
             format!(
                 "cannot connect to {}:{}/{}",
                 target.host, target.port, target.database
@@ -250,6 +300,7 @@ impl Session {
         let mut session = Self {
             client,
             target: target.clone(),
+            counted: false,
         };
         session
             .batch("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET synchronous_commit = off")?;
@@ -267,6 +318,7 @@ impl Session {
     /// # Errors
     /// The first ERROR (PostgreSQL skips the rest), or the loss of the connection.
     pub fn run(&mut self, sql: &str) -> Result<Vec<Reply>, Failure> {
+        self.counted |= sql.contains("SET caliber.engine = heap");
         let messages =
             self.client
                 .simple_query(sql)

@@ -6,13 +6,11 @@ use super::definition::{self, Index, Names, Table};
 use super::{inspect, row_type, TABLES};
 use crate::error::{CaliberError, CaliberResult, RelationProblem, Rule, StorageError};
 use crate::pg::catalog::{self, ClassEntry};
+use crate::pg::nearest::{element_type, HALFVEC_DIMENSIONS};
 use crate::pg::relation::qualified;
 
 /// The oldest pgvector that has what we use.
 const VECTOR_VERSION: [u32; 3] = [0, 8, 0];
-/// What pgvector's HNSW takes, as `vector` and as `halfvec`.
-const VECTOR_DIMENSIONS: i32 = 2000;
-const HALFVEC_DIMENSIONS: i32 = 4000;
 /// The tables that have a column `embedding`.
 const WITH_EMBEDDING: [&str; 2] = ["caliber_artifact", "caliber_note"];
 
@@ -56,19 +54,15 @@ fn look(
     if let Some(dimensions) = dimensions.filter(|_| WITH_EMBEDDING.contains(&name)) {
         table.indexes.push(embedding_index(name, dimensions));
     }
-    if let Some(detail) = inspect::row_type_mismatch(schema, names, &table) {
-        let hint = "Use ALTER EXTENSION caliber_pg UPDATE, and load the library of that version.";
-        return Err(wrong_shape(schema, name, detail, hint.to_owned()));
-    }
-    let found = catalog::relation(schema, name);
+    let found = find(schema, names, &table)?;
     let (differences, indexed) = match found {
         Some(found) => {
-            check_is_ours(schema, names, name, found)?;
-            let present = inspect::index_signatures(found.oid);
-            let indexed = table
-                .indexes
-                .iter()
-                .map(|index| present.contains(&inspect::index_signature(found.oid, names, index)));
+            let mut present = inspect::indexes(found.oid);
+            present.retain(|index| index.usable);
+            let indexed = table.indexes.iter().map(|index| {
+                let wanted = inspect::index_signature(found.oid, names, index);
+                present.iter().any(|index| index.signature == wanted)
+            });
             let indexed = indexed.collect();
             (inspect::differences(found.oid, names, &table), indexed)
         }
@@ -82,12 +76,23 @@ fn look(
     })
 }
 
+/// The table, if there is one; refuses what is not ours, or not of this version.
+pub(super) fn find(schema: Oid, names: &Names, table: &Table) -> CaliberResult<Option<ClassEntry>> {
+    let name = table.name;
+    if let Some(detail) = inspect::row_type_mismatch(schema, names, table) {
+        let hint = "Use ALTER EXTENSION caliber_pg UPDATE, and load the library of that version.";
+        return Err(wrong_shape(schema, name, detail, hint.to_owned()));
+    }
+    let found = catalog::relation(schema, name);
+    if let Some(found) = found {
+        check_is_ours(schema, names, name, found)?;
+    }
+    Ok(found)
+}
+
 fn embedding_index(table: &str, dimensions: i32) -> Index {
-    let element = if dimensions <= VECTOR_DIMENSIONS {
-        "vector"
-    } else {
-        "halfvec"
-    };
+    // The dimensions were checked.
+    let element = element_type(dimensions).unwrap_or_default();
     definition::embedding_index(table, element, dimensions)
         .unwrap_or_else(|why| catalog::internal_error(why))
 }

@@ -209,16 +209,33 @@ fn options(relation: Oid, table: &Table, lines: &mut Vec<String>) {
     lines.extend(extra.map(|option| format!("storage option {option} is not one of caliber_pg")));
 }
 
-/// The usable indexes of a table, each in the words of [`index_signature`].
-pub fn index_signatures(relation: Oid) -> Vec<String> {
+/// An index as the catalog has it.
+pub struct Found {
+    /// The index.
+    pub oid: Oid,
+    /// Its name.
+    pub name: String,
+    /// Whether it may be read: not one that is being made, dropped, or was left behind.
+    pub valid: bool,
+    /// Whether it can serve as one of ours.
+    pub usable: bool,
+    /// In the words of [`index_signature`].
+    pub signature: String,
+}
+
+/// The indexes of a table, by name.
+pub fn indexes(relation: Oid) -> Vec<Found> {
     let found = query(&format!(
-        "SELECT CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END
+        "SELECT i.indexrelid::text, c.relname, f.valid::text,
+                (f.valid AND i.indimmediate AND NOT i.indisexclusion)::text,
+                CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END
                 || CASE WHEN i.indnullsnotdistinct THEN 'NULLS NOT DISTINCT ' ELSE '' END
                 || am.amname || ' (' || k.keys || ')'
                 || coalesce(' WHERE ' || pg_get_expr(i.indpred, i.indrelid), '')
            FROM pg_index i
                 JOIN pg_class c ON c.oid = i.indexrelid
                 JOIN pg_am am ON am.oid = c.relam
+                CROSS JOIN LATERAL (SELECT i.indisvalid AND i.indisready AND i.indislive) f (valid)
                 CROSS JOIN LATERAL (SELECT string_agg(
                        pg_get_indexdef(i.indexrelid, o.n, false)
                        || CASE WHEN o.n > i.indnkeyatts THEN ' INCLUDED' ELSE '' END
@@ -237,15 +254,17 @@ pub fn index_signatures(relation: Oid) -> Vec<String> {
                        LEFT JOIN pg_type t ON t.oid = a.atttypid
                        LEFT JOIN pg_opclass p ON o.n <= i.indnkeyatts AND p.oid = i.indclass[o.n - 1]
                        LEFT JOIN pg_namespace n ON n.oid = p.opcnamespace) k
-          WHERE i.indrelid = {} AND i.indisvalid AND i.indisready AND i.indislive
-            AND i.indimmediate AND NOT i.indisexclusion",
+          WHERE i.indrelid = {} ORDER BY c.relname",
         relation.to_u32()
     ));
-    found
-        .into_iter()
-        .map(texts)
-        .map(|[signature]| squeezed(&signature))
-        .collect()
+    let read = |[oid, name, valid, usable, signature]: [String; 5]| Found {
+        oid: Oid::from(oid.parse::<u32>().unwrap_or_default()),
+        name,
+        valid: valid == "true",
+        usable: usable == "true",
+        signature: squeezed(&signature),
+    };
+    found.into_iter().map(texts).map(read).collect()
 }
 
 /// What an index of a file looks like in the catalog of this table. Its name plays no part.

@@ -17,15 +17,18 @@
 //! The SQL files are both what is run and what an existing table is compared with:
 //! [`definition`] reads them, [`inspect`] reads the catalogs, [`init`] does what is missing.
 
+mod check;
 mod definition;
 mod init;
 mod inspect;
 
 use pgrx::prelude::*;
 
+use crate::entity;
 use crate::pg::call::Call;
 use crate::pg::catalog::{self, ServerText};
 use crate::pg::function::Returned;
+use crate::pg::relation::{row_type_fits, type_by_name};
 
 extension_sql_file!("../../sql/types.sql", name = "types", bootstrap);
 
@@ -76,7 +79,8 @@ fn caliber_init(
     })
 }
 
-/// Whether all eleven tables exist and are of the right row types.
+/// Whether all eleven tables exist and are of the right row types, with the columns
+/// that this library knows.
 ///
 /// ```sql
 /// SELECT caliber_schema_exists();
@@ -84,8 +88,10 @@ fn caliber_init(
 #[pg_extern(stable, parallel_safe)]
 fn caliber_schema_exists(call: Call) -> bool {
     let schema = call.schema();
-    TABLES.iter().all(|table| {
-        let wanted = crate::pg::relation::type_by_name(schema, &row_type(table));
-        catalog::relation(schema, table).is_some_and(|found| found.is_table_of(wanted))
+    entity::ALL.iter().all(|entity| {
+        let wanted = type_by_name(schema, entity.shape.row_type);
+        row_type_fits(schema, &entity.shape)
+            && catalog::relation(schema, entity.shape.table)
+                .is_some_and(|found| found.is_table_of(wanted))
     })
 }

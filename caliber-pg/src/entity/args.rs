@@ -1,7 +1,7 @@
 //! Step 1 of every call: arguments, before any table is touched.
 
 use crate::error::{CaliberError, CaliberResult, Rule};
-use crate::pg::datum::{IntArg, ToValue, UuidArg, Value};
+use crate::pg::datum::{ArrayShape, IntArg, ToValue, UuidArg, Value};
 use crate::pg::random::new_id;
 use uuid::Uuid;
 
@@ -55,6 +55,24 @@ pub fn check_not_empty(name: &str, value: Value) -> CaliberResult<()> {
     Ok(())
 }
 
+/// An array that is empty or has one dimension, and no NULLs.
+///
+/// # Errors
+/// 22004, 22023 naming the argument.
+pub fn array(name: &str, argument: &impl ToValue) -> CaliberResult<Value> {
+    let value = required(name, argument)?;
+    let wrong = match value.array_shape() {
+        ArrayShape::Plain => return Ok(value),
+        ArrayShape::Dimensions => "have more than one dimension",
+        ArrayShape::Nulls => "contain nulls",
+    };
+    Err(CaliberError::argument(
+        Rule::Value,
+        format!("\"{name}\" must not {wrong}"),
+        None,
+    ))
+}
+
 /// Text that must be one of `allowed`.
 ///
 /// # Errors
@@ -67,6 +85,11 @@ pub fn one_of(
 ) -> CaliberResult<&'static str> {
     let value = required(name, argument)?;
     let given = value.as_text().unwrap_or_default();
+    // "invalid conflict type", not "invalid conflict conflict_type".
+    let what = name
+        .strip_prefix(entity)
+        .and_then(|rest| rest.strip_prefix('_'))
+        .unwrap_or(name);
     allowed
         .iter()
         .find(|&&a| a == given)
@@ -74,7 +97,7 @@ pub fn one_of(
         .ok_or_else(|| {
             CaliberError::argument(
                 Rule::Value,
-                format!("invalid {entity} {name}: \"{given}\""),
+                format!("invalid {entity} {what}: \"{given}\""),
                 Some(format!("Allowed values: {}.", allowed.join(", "))),
             )
         })
@@ -94,7 +117,7 @@ impl Page {
     ///
     /// # Errors
     /// 2201W for a negative number of rows, as PostgreSQL's LIMIT.
-    pub fn new(max_rows: &IntArg, after: &UuidArg) -> CaliberResult<Self> {
+    pub fn new(max_rows: &IntArg, after: &impl ToValue) -> CaliberResult<Self> {
         let max_rows = max_rows.value().as_int4().map(i64::from);
         if max_rows.is_some_and(|n| n < 0) {
             return Err(CaliberError::argument(
@@ -112,7 +135,7 @@ impl Page {
 }
 
 /// The id of a new row: the caller's, or a new one.
-pub fn id_or_new(id: &UuidArg) -> (Uuid, bool) {
+pub fn id_or_new(id: &impl ToValue) -> (Uuid, bool) {
     match id.value().as_uuid() {
         Some(id) => (id, true),
         None => (new_id(), false),

@@ -1,6 +1,6 @@
 //! Life cycles: which state may follow which, one table per entity.
 
-use crate::error::{AgentError, CaliberError};
+use crate::error::{AgentError, CaliberError, CaliberResult};
 use uuid::Uuid;
 
 /// The states of an entity and the moves between them.
@@ -32,6 +32,21 @@ impl LifeCycle {
     /// Is there no way out of `state`?
     pub fn is_final(&self, state: &str) -> bool {
         !self.moves.iter().any(|&(from, _)| from == state)
+    }
+
+    /// Does a verb move the row `id` from `from` to `to`? False if it is there
+    /// already.
+    ///
+    /// # Errors
+    /// 55000 if `to` may not follow.
+    pub fn leads(&self, id: Uuid, from: &str, to: &str) -> CaliberResult<bool> {
+        if from == to {
+            Ok(false)
+        } else if self.allows(from, to) {
+            Ok(true)
+        } else {
+            Err(self.refuse(id, from, to))
+        }
     }
 
     /// 55000: the row `id` is in `from`, which does not lead to `to`.

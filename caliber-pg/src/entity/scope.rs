@@ -1,16 +1,18 @@
 //! Scope: a context window inside a trajectory.
 
-use super::args::{self, Page};
+use super::args;
+use super::common;
 use super::updates::{self, Field};
-use crate::engine::{Entity, List, Table, Verdict, Written};
+use crate::engine::list::{List, Range};
+use crate::engine::{Entity, Table, Verdict};
 use crate::error::{AgentError, CaliberError};
 use crate::pg::call::Call;
 use crate::pg::datum::{Id, IntArg, JsonbArg, TextArg, ToValue, UuidArg, Value};
 use crate::pg::function::Returned;
-use crate::pg::index::Test;
 use crate::pg::relation::{Column, ColumnType, Shape};
 use crate::pg::rights::Rights;
 use crate::pg::row::{Row, RowType, Rows};
+use crate::pg::test::Test;
 use pgrx::prelude::*;
 
 /// Columns of `caliber_scope`, by index.
@@ -112,14 +114,7 @@ fn caliber_scope_create(
 /// A scope by id, or NULL (R2.2).
 #[pg_extern(stable, parallel_safe)]
 fn caliber_scope_get(scope_id: UuidArg, call: Call) -> Returned<Row<Scope>> {
-    Returned::from(|| {
-        let key = scope_id.value();
-        if key.is_null() {
-            return Ok(None);
-        }
-        let table = Table::open(&call, &SCOPE, &Rights::select())?;
-        Ok(table.engine().get(&table, key)?.map(Row::from))
-    })
+    common::get(&call, &SCOPE, &scope_id)
 }
 
 /// The active scope of a trajectory with the greatest id, or NULL.
@@ -128,12 +123,8 @@ fn caliber_scope_get_current(trajectory_id: UuidArg, call: Call) -> Returned<Row
     Returned::from(|| {
         let trajectory = args::required("trajectory_id", &trajectory_id)?;
         let table = Table::open(&call, &SCOPE, &Rights::select())?;
-        let list = List {
-            equals: &[(TRAJECTORY_ID, trajectory)],
-            tests: &[(IS_ACTIVE, Test::True)],
-            after: None,
-            max_rows: Some(1),
-        };
+        let active = Range::of([(TRAJECTORY_ID, trajectory)]).test(IS_ACTIVE, Test::True);
+        let list = List::of([active]).limit(1).last();
         Ok(table.engine().last(&table, &list)?.map(Row::from))
     })
 }
@@ -198,13 +189,7 @@ fn caliber_scope_update(scope_id: UuidArg, updates: JsonbArg, call: Call) -> Ret
     Returned::always(|| {
         let key = args::required("scope_id", &scope_id)?;
         let changes = updates::read(&SCOPE, &updates, UPDATABLE)?;
-        let named = changes.iter().map(|c| c.0).collect();
-        let table = Table::open(&call, &SCOPE, &Rights::update(SCOPE_ID, named))?;
-        if changes.is_empty() {
-            return table.engine().exists(&table, key);
-        }
-        let written = table.engine().update(&table, key, &changes)?;
-        Ok(written == Written::Done)
+        common::update(&call, &SCOPE, key, &changes)
     })
 }
 
@@ -218,26 +203,12 @@ fn caliber_scope_list_by_trajectory(
 ) -> Returned<Rows<Scope>> {
     Returned::always(|| {
         let trajectory = args::required("trajectory_id", &trajectory_id)?;
-        let page = Page::new(&max_rows, &after)?;
-        let mut rows = Rows::new(&call)?;
-        let table = Table::open(&call, &SCOPE, &Rights::select())?;
-        let list = List {
-            equals: &[(TRAJECTORY_ID, trajectory)],
-            tests: &[],
-            after: page.after,
-            max_rows: page.max_rows,
-        };
-        table.engine().list(&table, &list, rows.sink())?;
-        Ok(rows)
+        common::list_by(&call, &SCOPE, TRAJECTORY_ID, trajectory, &max_rows, &after)
     })
 }
 
 /// Deletes a scope. False if there is none; 23503 while any row refers to it.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_scope_delete(scope_id: UuidArg, call: Call) -> Returned<bool> {
-    Returned::always(|| {
-        let key = args::required("scope_id", &scope_id)?;
-        let table = Table::open(&call, &SCOPE, &Rights::delete(SCOPE_ID))?;
-        Ok(table.engine().delete(&table, key)? == Written::Done)
-    })
+    common::delete(&call, &SCOPE, &scope_id)
 }

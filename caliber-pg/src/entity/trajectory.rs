@@ -1,10 +1,11 @@
 //! Trajectory: a task.
 
-use super::args::{self, Page};
+use super::args;
+use super::common;
 use super::life::LifeCycle;
 use super::tree;
 use super::updates::{self, Field};
-use crate::engine::{Entity, List, Table, Verdict, Written};
+use crate::engine::{Entity, Table, Verdict};
 use crate::pg::call::Call;
 use crate::pg::datum::{Id, IntArg, JsonbArg, TextArg, ToValue, UuidArg, Value};
 use crate::pg::function::Returned;
@@ -12,6 +13,7 @@ use crate::pg::relation::{Column, ColumnType, Shape};
 use crate::pg::rights::Rights;
 use crate::pg::row::{Row, RowType, Rows};
 use pgrx::prelude::*;
+use uuid::Uuid;
 
 /// Columns of `caliber_trajectory`, by index.
 pub mod column {
@@ -109,40 +111,46 @@ fn caliber_trajectory_create(
         if table.is_duplicate(id)? {
             return Ok(Some(Id(id)));
         }
-        let root = match parent.as_uuid() {
-            Some(parent) => Value::uuid(tree::join(&table, parent)?),
-            None => Value::NULL,
+        let place = match parent.as_uuid() {
+            Some(parent) => Some((parent, tree::join(&table, parent)?)),
+            None => None,
         };
-        let now = Value::transaction_start();
-        let row = [
-            Value::uuid(id),
-            name,
-            description.value(),
-            Value::text("active"),
-            parent,
-            root,
-            agent_id.value(),
-            now,
-            now,
-            Value::NULL,
-            Value::NULL,
-            metadata.value(),
-        ];
+        let (description, agent) = (description.value(), agent_id.value());
+        let row = new_row(id, name, description, place, agent, metadata.value());
         Ok(table.create(id, &row)?.map(Id))
     })
+}
+
+/// An active trajectory that begins now; `place` is its parent and its root.
+pub(super) fn new_row(
+    id: Uuid,
+    name: Value,
+    description: Value,
+    place: Option<(Uuid, Uuid)>,
+    agent: Value,
+    metadata: Value,
+) -> [Value; 12] {
+    let now = Value::transaction_start();
+    [
+        Value::uuid(id),
+        name,
+        description,
+        Value::text("active"),
+        Value::maybe_uuid(place.map(|(parent, _)| parent)),
+        Value::maybe_uuid(place.map(|(_, root)| root)),
+        agent,
+        now,
+        now,
+        Value::NULL,
+        Value::NULL,
+        metadata,
+    ]
 }
 
 /// A task by id, or NULL (R1.2).
 #[pg_extern(stable, parallel_safe)]
 fn caliber_trajectory_get(trajectory_id: UuidArg, call: Call) -> Returned<Row<Trajectory>> {
-    Returned::from(|| {
-        let key = trajectory_id.value();
-        if key.is_null() {
-            return Ok(None);
-        }
-        let table = Table::open(&call, &TRAJECTORY, &Rights::select())?;
-        Ok(table.engine().get(&table, key)?.map(Row::from))
-    })
+    common::get(&call, &TRAJECTORY, &trajectory_id)
 }
 
 /// Changes name, description, agent_id, parent_trajectory_id, outcome or
@@ -163,17 +171,14 @@ fn caliber_trajectory_update(
             .find(|c| c.0 == PARENT_TRAJECTORY_ID)
             .map(|c| c.1.as_uuid());
         changes.push((UPDATED_AT, Value::transaction_start()));
+        let Some(parent) = parent else {
+            return common::update(&call, &TRAJECTORY, Value::uuid(id), &changes);
+        };
         let mut named: Vec<usize> = changes.iter().map(|c| c.0).collect();
-        if let Some(parent) = parent {
-            named.push(ROOT_TRAJECTORY_ID);
-            let rights = Rights::update(TRAJECTORY_ID, named).and_select();
-            let table = Table::open(&call, &TRAJECTORY, &rights)?;
-            return tree::move_to(&table, id, parent, changes);
-        }
-        let rights = Rights::update(TRAJECTORY_ID, named);
+        named.push(ROOT_TRAJECTORY_ID);
+        let rights = Rights::update(TRAJECTORY_ID, named).and_select();
         let table = Table::open(&call, &TRAJECTORY, &rights)?;
-        let written = table.engine().update(&table, Value::uuid(id), &changes)?;
-        Ok(written == Written::Done)
+        tree::move_to(&table, id, parent, changes)
     })
 }
 
@@ -235,7 +240,8 @@ fn caliber_trajectory_list_by_status(
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         args::one_of("trajectory", "status", &status, LIFE.states)?;
-        list(&call, STATUS, status.value(), &max_rows, &after)
+        let status = status.value();
+        common::list_by(&call, &TRAJECTORY, STATUS, status, &max_rows, &after)
     })
 }
 
@@ -249,7 +255,8 @@ fn caliber_trajectory_list_children(
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         let parent = args::required("trajectory_id", &trajectory_id)?;
-        list(&call, PARENT_TRAJECTORY_ID, parent, &max_rows, &after)
+        let column = PARENT_TRAJECTORY_ID;
+        common::list_by(&call, &TRAJECTORY, column, parent, &max_rows, &after)
     })
 }
 
@@ -263,36 +270,12 @@ fn caliber_trajectory_list_by_agent(
 ) -> Returned<Rows<Trajectory>> {
     Returned::always(|| {
         let agent = args::required("agent_id", &agent_id)?;
-        list(&call, AGENT_ID, agent, &max_rows, &after)
+        common::list_by(&call, &TRAJECTORY, AGENT_ID, agent, &max_rows, &after)
     })
 }
 
 /// Deletes a task. False if there is none; 23503 while any row refers to it.
 #[pg_extern(volatile, parallel_unsafe)]
 fn caliber_trajectory_delete(trajectory_id: UuidArg, call: Call) -> Returned<bool> {
-    Returned::always(|| {
-        let key = args::required("trajectory_id", &trajectory_id)?;
-        let table = Table::open(&call, &TRAJECTORY, &Rights::delete(TRAJECTORY_ID))?;
-        Ok(table.engine().delete(&table, key)? == Written::Done)
-    })
-}
-
-fn list(
-    call: &Call,
-    column: usize,
-    value: Value,
-    max_rows: &IntArg,
-    after: &UuidArg,
-) -> crate::error::CaliberResult<Rows<Trajectory>> {
-    let page = Page::new(max_rows, after)?;
-    let mut rows = Rows::new(call)?;
-    let table = Table::open(call, &TRAJECTORY, &Rights::select())?;
-    let list = List {
-        equals: &[(column, value)],
-        tests: &[],
-        after: page.after,
-        max_rows: page.max_rows,
-    };
-    table.engine().list(&table, &list, rows.sink())?;
-    Ok(rows)
+    common::delete(&call, &TRAJECTORY, &trajectory_id)
 }

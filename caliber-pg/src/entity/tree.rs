@@ -121,6 +121,7 @@ pub(super) fn move_to(
     mut changes: Changes,
 ) -> CaliberResult<bool> {
     let (row, new_parent) = lock_trees(table, id, parent)?;
+    crate::wait::at("tree.locked");
     let engine = table.engine();
     // A row that the caller does not see is left to the UPDATE, which finds
     // none: no rule may tell that it is there.

@@ -6,6 +6,7 @@ use crate::error::{CaliberError, CaliberResult, Rule};
 use crate::pg::datum::{JsonbArg, Value};
 use crate::pg::json::{object_members, Json, JsonKind};
 use crate::pg::relation::ColumnType;
+use crate::pg::vector::vector_type;
 
 /// A column that `updates` may name.
 #[derive(Debug, Clone, Copy)]
@@ -77,23 +78,42 @@ fn value(entity: &Entity, field: &Field, json: &Json) -> CaliberResult<Value> {
     if json.kind() == JsonKind::Null {
         return Ok(Value::NULL);
     }
-    let (value, wanted) = match column.kind {
-        ColumnType::Text => (json.as_text(), "a string"),
-        ColumnType::Uuid => (json.as_uuid(), "a string with a uuid"),
-        ColumnType::Int4 => (json.as_int4(), "a whole number"),
-        ColumnType::Jsonb => (Some(json.as_jsonb()), "any value"),
-        // No entity lets `updates` name columns of these types.
-        ColumnType::Timestamp | ColumnType::Int8 | ColumnType::Bool => (None, "absent"),
-    };
-    let value = value.ok_or_else(|| {
-        CaliberError::argument(
-            Rule::Value,
-            format!("\"{}\" in \"updates\" must be {wanted}", column.name),
-            None,
-        )
-    })?;
+    let value = typed(column.kind, "updates", column.name, json)?;
     if field.non_empty {
         check_not_empty(column.name, value)?;
     }
     Ok(value)
+}
+
+/// A JSON value as one of a column's type; `within` and `name` say where it
+/// stands.
+///
+/// # Errors
+/// 22023 for the wrong kind of JSON; PostgreSQL's own 22P02, 22003, 22007,
+/// 22008 for malformed values.
+pub fn typed(kind: ColumnType, within: &str, name: &str, json: &Json) -> CaliberResult<Value> {
+    let (value, wanted) = match kind {
+        ColumnType::Text => (json.as_text(), "a string"),
+        ColumnType::Uuid => (json.as_uuid(), "a string with a uuid"),
+        ColumnType::Int4 => (json.as_int4(), "a whole number"),
+        ColumnType::Real => (json.as_real(), "a number"),
+        ColumnType::Timestamp => (json.as_timestamp(), "a string with a time"),
+        ColumnType::UuidArray => (json.as_uuid_array(), "an array of strings with uuids"),
+        ColumnType::Vector => (
+            json.as_vector(vector_type()),
+            "a string or an array of numbers",
+        ),
+        ColumnType::Jsonb => (Some(json.as_jsonb()), "any value"),
+        // No argument that comes as JSON has these types.
+        ColumnType::Int8 | ColumnType::Bool | ColumnType::Bytea | ColumnType::TextArray => {
+            (None, "absent")
+        }
+    };
+    value.ok_or_else(|| {
+        CaliberError::argument(
+            Rule::Value,
+            format!("\"{name}\" in \"{within}\" must be {wanted}"),
+            None,
+        )
+    })
 }

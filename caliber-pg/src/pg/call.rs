@@ -7,7 +7,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 
 /// The call that a function answers. A virtual argument: it has no SQL type
-/// and callers do not pass it.
+/// and callers do not pass it. Every function of ours takes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     fcinfo: pg_sys::FunctionCallInfo,
@@ -49,5 +49,10 @@ unsafe impl SqlTranslatable for Call {
     }
     fn return_sql() -> Result<Returns, ReturnsError> {
         Ok(Returns::One(SqlMapping::Skip))
+    }
+    // pgrx makes a function STRICT unless an argument is optional; none of ours is
+    // STRICT, those without SQL arguments included.
+    fn optional() -> bool {
+        true
     }
 }

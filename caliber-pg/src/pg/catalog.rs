@@ -136,31 +136,14 @@ pub fn lock_extension(name: &CStr) {
 /// names quoted only where needed; the settings are those of the caller again
 /// afterwards. (If `work` raises, the abort of the (sub)transaction restores them.)
 pub fn with_fixed_settings<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: the nest level made here is closed below, or by the abort.
-    let level = unsafe { pg_sys::NewGUCNestLevel() };
-    for (name, value) in [
+    let settings = [
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"quote_all_identifiers", c"off"),
-    ] {
-        // SAFETY: valid C strings; the arguments are those that extension
-        // scripts are run with (execute_extension_script).
-        unsafe {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-        }
-    }
-    let result = work();
-    // SAFETY: `level` is the innermost nest level that is still open.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
-    result
+        // Catalog queries are written in the order in which they are best joined;
+        // trying all others costs more than reading.
+        (c"join_collapse_limit", c"1"),
+    ];
+    super::guc::with(&settings, work)
 }
 
 /// Runs one statement with the rights of the caller.

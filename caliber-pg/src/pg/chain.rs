@@ -84,6 +84,15 @@ fn is_ours(xid: pg_sys::TransactionId) -> bool {
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid) }
 }
 
+/// Was the version in a slot written by our own transaction?
+///
+/// # Safety
+/// `slot` is a buffer heap slot that holds a stored, pinned tuple.
+pub(crate) unsafe fn is_own_version(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise.
+    is_ours(unsafe { link(slot) }.xmin)
+}
+
 /// Has this transaction committed?
 fn has_committed(xid: pg_sys::TransactionId) -> bool {
     // SAFETY: reads shared state and the commit log; the xid is one in use.

@@ -1,5 +1,8 @@
 //! All differences between PostgreSQL 15, 16, 17 and 18.
 
+pub mod bitmap;
+pub mod checks;
+
 use super::relation::Relation;
 use super::rights::RangeTable;
 use pgrx::pg_sys::{self, Oid};
@@ -180,6 +183,28 @@ pub unsafe fn range_table(
     }
 }
 
+/// Adds the one relation of `other` to a range table.
+///
+/// # Safety
+/// Both were built by [`range_table`] or are empty, and live alike.
+pub unsafe fn append_range_table(table: &mut RangeTable, other: RangeTable) {
+    // SAFETY: the caller's promise. From 16 an entry names its place in the
+    // list of permissions.
+    unsafe {
+        table.entries = pg_sys::list_concat(table.entries, other.entries);
+        #[cfg(not(feature = "pg15"))]
+        {
+            table.permissions = pg_sys::list_concat(table.permissions, other.permissions);
+            let count = (*table.permissions).length;
+            let last = (*table.entries)
+                .elements
+                .add((*table.entries).length as usize - 1);
+            let entry = (*last).ptr_value.cast::<pg_sys::RangeTblEntry>();
+            (*entry).perminfoindex = count as pg_sys::Index;
+        }
+    }
+}
+
 /// ExecInitRangeTable (execUtils.c).
 ///
 /// # Safety
@@ -196,7 +221,7 @@ pub unsafe fn init_range_table(estate: *mut pg_sys::EState, table: &RangeTable) 
             estate,
             table.entries,
             table.permissions,
-            pg_sys::bms_make_singleton(1),
+            pg_sys::bms_add_range(std::ptr::null_mut(), 1, (*table.entries).length),
         );
     }
 }
@@ -447,10 +472,39 @@ pub unsafe fn index_begin_scan(
     keys: i32,
 ) -> pg_sys::IndexScanDesc {
     // SAFETY: the caller's promise.
+    unsafe { index_begin_ordered_scan(heap, index, snapshot, keys, 0) }
+}
+
+/// As [`index_begin_scan`], with keys that order the rows.
+///
+/// # Safety
+/// As [`index_begin_scan`].
+pub unsafe fn index_begin_ordered_scan(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+    orders: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the caller's promise.
     unsafe {
         #[cfg(not(feature = "pg18"))]
-        return pg_sys::index_beginscan(heap, index, snapshot, keys, 0);
+        return pg_sys::index_beginscan(heap, index, snapshot, keys, orders);
         #[cfg(feature = "pg18")]
-        return pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), keys, 0);
+        return pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), keys, orders);
+    }
+}
+
+/// LockHeldByMe (lock.c) for exactly this mode.
+///
+/// # Safety
+/// `tag` is valid.
+pub unsafe fn lock_held_by_me(tag: *const pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return pg_sys::LockHeldByMe(tag, mode);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        return pg_sys::LockHeldByMe(tag, mode, false);
     }
 }

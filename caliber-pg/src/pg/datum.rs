@@ -81,6 +81,49 @@ impl Value {
         Self::of(pg_sys::Datum::from(value))
     }
 
+    /// A `double precision` value.
+    pub fn float8(value: f64) -> Self {
+        Self::of(pg_sys::Datum::from(value.to_bits()))
+    }
+
+    /// A `bytea` value.
+    pub fn bytea(bytes: &[u8]) -> Self {
+        // SAFETY: the bytes are copied; a bytea is a varlena as text is.
+        unsafe {
+            Self::of(pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+                bytes.as_ptr().cast(),
+                bytes.len() as i32,
+            )))
+        }
+    }
+
+    /// A `timestamptz` value, in microseconds since 2000-01-01.
+    pub fn timestamp(microseconds: i64) -> Self {
+        Self::int8(microseconds)
+    }
+
+    /// The wall clock, as `clock_timestamp()`.
+    pub fn wall_clock() -> Self {
+        // SAFETY: reads the clock, takes no argument.
+        Self::int8(unsafe { pg_sys::GetCurrentTimestamp() })
+    }
+
+    /// The wall clock minus an interval, as `clock_timestamp() - interval`.
+    /// Raises 22008 beyond the range of timestamps.
+    pub fn wall_clock_minus(interval: Value) -> Self {
+        Self::wall_clock().minus(interval)
+    }
+
+    /// A moment minus an interval. Raises 22008 beyond the range of timestamps.
+    pub fn minus(self, interval: Value) -> Self {
+        let arguments = [Some(self.datum), Some(interval.datum)];
+        // SAFETY: the function takes a timestamptz and an interval.
+        let moment = unsafe {
+            pgrx::direct_function_call_as_datum(pg_sys::timestamptz_mi_interval, &arguments)
+        };
+        moment.map_or(Self::NULL, Self::of)
+    }
+
     /// Start of the current transaction, as `now()` (R15.1).
     pub fn transaction_start() -> Self {
         if crate::fault::active("wall_clock_created_at") {
@@ -112,12 +155,24 @@ impl Value {
         (!self.null).then(|| self.datum.value() as i32)
     }
 
-    /// The bytes of a `text` value in the server's encoding; NULL is None.
+    /// Reads a `bigint`, or a `timestamptz` in microseconds since 2000-01-01;
+    /// NULL is None.
+    pub fn as_int8(&self) -> Option<i64> {
+        (!self.null).then(|| self.datum.value() as i64)
+    }
+
+    /// Reads a `real`; NULL is None.
+    pub fn as_real(&self) -> Option<f32> {
+        (!self.null).then(|| f32::from_bits(self.datum.value() as u32))
+    }
+
+    /// The bytes of a value of variable length, for `text` in the server's
+    /// encoding; NULL is None.
     pub fn as_bytes(&self) -> Option<Vec<u8>> {
         if self.null {
             return None;
         }
-        // SAFETY: the value is a text varlena; the detoasted copy or the value
+        // SAFETY: the value is a varlena; the detoasted copy or the value
         // itself stays allocated while the slice is copied.
         unsafe {
             let v = pg_sys::pg_detoast_datum_packed(self.datum.cast_mut_ptr());
@@ -134,7 +189,35 @@ impl Value {
     }
 }
 
+/// What matters of an array before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrayShape {
+    /// Empty or of one dimension, without NULLs.
+    Plain,
+    /// More than one dimension.
+    Dimensions,
+    /// Some element is NULL.
+    Nulls,
+}
+
 impl Value {
+    /// The shape of an array that is not NULL.
+    pub fn array_shape(&self) -> ArrayShape {
+        // SAFETY: the caller's argument is an array, a varlena, of which a
+        // detoasted copy or the value itself is read.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr());
+            let array = array.cast::<pg_sys::ArrayType>();
+            if (*array).ndim > 1 {
+                ArrayShape::Dimensions
+            } else if pg_sys::array_contains_nulls(array) {
+                ArrayShape::Nulls
+            } else {
+                ArrayShape::Plain
+            }
+        }
+    }
+
     /// A `uuid[]` value.
     pub fn uuid_array(ids: &[Uuid]) -> Self {
         let mut datums: Vec<pg_sys::Datum> = ids.iter().map(|&id| Self::uuid(id).datum).collect();
@@ -159,27 +242,42 @@ impl Value {
         }
         match kind {
             ColumnType::Uuid => self.as_uuid().map_or(Self::NULL, Self::uuid),
-            // SAFETY: both types are varlenas; the copy is palloc'd.
-            ColumnType::Text | ColumnType::Jsonb => unsafe {
-                Self::of(pg_sys::Datum::from(pg_sys::pg_detoast_datum_copy(
-                    self.datum.cast_mut_ptr(),
-                )))
-            },
-            ColumnType::Timestamp | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Bool => *self,
+            ColumnType::Text
+            | ColumnType::Jsonb
+            | ColumnType::Bytea
+            | ColumnType::Vector
+            | ColumnType::UuidArray
+            | ColumnType::TextArray => {
+                // SAFETY: these types are varlenas; the copy is palloc'd.
+                let copy = unsafe { pg_sys::pg_detoast_datum_copy(self.datum.cast_mut_ptr()) };
+                Self::of(pg_sys::Datum::from(copy))
+            }
+            ColumnType::Timestamp
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Real
+            | ColumnType::Bool => *self,
         }
     }
 
-    /// IS NOT DISTINCT FROM, for two values of a column of this type. Text is
-    /// compared by bytes, as its deterministic equality does.
+    /// IS NOT DISTINCT FROM, for two values of a column of this type. Values of
+    /// variable length are compared by bytes, as text's deterministic equality
+    /// does.
     pub fn same(&self, other: &Self, kind: ColumnType) -> bool {
         if self.null || other.null {
             return self.null && other.null;
         }
         match kind {
             ColumnType::Uuid => self.as_uuid() == other.as_uuid(),
-            ColumnType::Text | ColumnType::Jsonb => self.as_bytes() == other.as_bytes(),
+            ColumnType::Text
+            | ColumnType::Jsonb
+            | ColumnType::Bytea
+            | ColumnType::Vector
+            | ColumnType::UuidArray
+            | ColumnType::TextArray => self.as_bytes() == other.as_bytes(),
             ColumnType::Bool => self.as_bool() == other.as_bool(),
             ColumnType::Int4 => self.as_int4() == other.as_int4(),
+            ColumnType::Real => self.as_real() == other.as_real(),
             ColumnType::Timestamp | ColumnType::Int8 => self.datum.value() == other.datum.value(),
         }
     }
@@ -213,6 +311,20 @@ sql_types! {
     Int4Type = "int";
     /// `boolean`
     BoolType = "boolean";
+    /// `bigint`
+    Int8Type = "bigint";
+    /// `real`
+    RealType = "real";
+    /// `timestamp with time zone`
+    TimestampType = "timestamptz";
+    /// `interval`
+    IntervalType = "interval";
+    /// `uuid[]`
+    UuidArrayType = "uuid[]";
+    /// `text[]`
+    TextArrayType = "text[]";
+    /// `vector` of pgvector
+    VectorType = "vector";
 }
 
 /// An argument of a SQL function: the caller's datum, unchanged.
@@ -231,10 +343,33 @@ pub type JsonbArg = Option<Argument<JsonbType>>;
 /// An `integer` argument.
 pub type IntArg = Option<Argument<Int4Type>>;
 
+/// A `boolean` argument.
+pub type BoolArg = Option<Argument<BoolType>>;
+/// A `bigint` argument.
+pub type BigintArg = Option<Argument<Int8Type>>;
+/// A `real` argument.
+pub type RealArg = Option<Argument<RealType>>;
+/// A `timestamptz` argument.
+pub type TimestampArg = Option<Argument<TimestampType>>;
+/// An `interval` argument.
+pub type IntervalArg = Option<Argument<IntervalType>>;
+/// A `uuid[]` argument.
+pub type UuidArrayArg = Option<Argument<UuidArrayType>>;
+/// A `text[]` argument.
+pub type TextArrayArg = Option<Argument<TextArrayType>>;
+/// A `vector` argument.
+pub type VectorArg = Option<Argument<VectorType>>;
+
 /// What an argument is as a value: its datum, or NULL.
 pub trait ToValue {
     /// The value to store or compare.
     fn value(&self) -> Value;
+}
+
+impl ToValue for Value {
+    fn value(&self) -> Value {
+        *self
+    }
 }
 
 impl<T> ToValue for Option<Argument<T>> {

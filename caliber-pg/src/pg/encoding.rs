@@ -52,6 +52,16 @@ pub fn from_server_bytes(bytes: &[u8]) -> String {
     }
 }
 
+/// The UTF-8 bytes of a text in the encoding of the database; in a SQL_ASCII
+/// database the bytes themselves.
+pub fn utf8_bytes(bytes: Vec<u8>) -> Vec<u8> {
+    // SAFETY: reads a backend variable.
+    if is_sql_ascii() || unsafe { pg_sys::GetDatabaseEncoding() } == UTF8 {
+        return bytes;
+    }
+    from_server_bytes(&bytes).into_bytes()
+}
+
 /// The encoding of the database to UTF-8.
 ///
 /// # Safety

@@ -3,17 +3,12 @@
 
 use super::datum::Value;
 use super::encoding::from_server_bytes;
+use super::opclass::default_class;
 use super::relation::{live_attributes, quote_identifier, schema_name, Relation, READ_LOCK};
+use super::test::{equality, Test};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, StorageError};
 use pgrx::pg_sys::{self, Oid};
-
-/// A test on a column, beside equalities, that every row of a read passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Test {
-    /// The boolean column is true.
-    True,
-}
 
 /// What an index must serve: equality on some columns, then order by one.
 #[derive(Debug)]
@@ -24,16 +19,44 @@ pub struct Wanted<'a> {
     pub tests: &'a [(usize, Test)],
     /// The column that orders the rows, behind the equal ones.
     pub order: Option<usize>,
+    /// Key columns of the index, if they are not the equal ones and the order.
+    pub through: Option<&'a [usize]>,
     /// Whether the equal columns must name at most one row.
     pub unique: bool,
 }
 
-/// Is any index of the table newer than what this transaction may see
-/// (indcheckxmin)? Whoever scanned it would miss rows that are only in a HOT
-/// chain's older members; SQL then plans without it (get_relation_info,
-/// plancat.c).
-pub fn any_too_new(relation: &Relation) -> bool {
-    index_oids(relation).into_iter().any(|oid| {
+impl Wanted<'_> {
+    /// Attribute numbers of the index's key.
+    fn columns(&self, relation: &Relation) -> Vec<i16> {
+        let equals = self.equals.iter().map(|&(c, _)| c);
+        match self.through {
+            Some(columns) => columns.iter().map(|&c| relation.attribute(c)).collect(),
+            None => equals
+                .chain(self.order)
+                .map(|c| relation.attribute(c))
+                .collect(),
+        }
+    }
+}
+
+/// Why a table's indexes cannot be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreliable {
+    /// One is newer than what this transaction may see (indcheckxmin). Whoever
+    /// scanned it would miss rows that are only in a HOT chain's older members; SQL
+    /// then plans without it (get_relation_info, plancat.c).
+    TooNew,
+    /// The key is checked by deferrable constraints only: for a while several rows may
+    /// have one.
+    DeferrableKey,
+}
+
+/// Why the table's indexes cannot be relied on, if they cannot; `key` is its key
+/// column.
+pub fn unreliable(relation: &Relation, key: usize) -> Option<Unreliable> {
+    let key = relation.attribute(key);
+    let (mut at_once, mut deferrable) = (false, false);
+    for oid in index_oids(relation) {
         // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is
         // one of pg_index, and is released after its last use.
         unsafe {
@@ -42,7 +65,7 @@ pub fn any_too_new(relation: &Relation) -> bool {
                 pg_sys::Datum::from(oid),
             );
             if tuple.is_null() {
-                return false;
+                continue;
             }
             let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>();
             let too_new = (*form).indcheckxmin
@@ -50,13 +73,23 @@ pub fn any_too_new(relation: &Relation) -> bool {
                     super::compat::tuple_xmin((*tuple).t_data),
                     pg_sys::TransactionXmin,
                 );
+            if (*form).indisunique
+                && (*form).indnkeyatts == 1
+                && *(*form).indkey.values.as_ptr() == key
+            {
+                at_once |= (*form).indimmediate;
+                deferrable |= !(*form).indimmediate;
+            }
             pg_sys::ReleaseSysCache(tuple);
-            too_new
+            if too_new {
+                return Some(Unreliable::TooNew);
+            }
         }
-    })
+    }
+    (deferrable && !at_once).then_some(Unreliable::DeferrableKey)
 }
 
-/// An open B-tree index that serves a read.
+/// An open index that serves a read.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) ptr: pg_sys::Relation,
@@ -70,53 +103,82 @@ impl Index {
     /// # Errors
     /// 55000 if there is none.
     pub(crate) fn choose(relation: &Relation, wanted: &Wanted<'_>) -> CaliberResult<Self> {
-        let columns: Vec<i16> = wanted
-            .equals
-            .iter()
-            .map(|&(c, _)| c)
-            .chain(wanted.order)
-            .map(|c| relation.attribute(c))
-            .collect();
+        Self::find(relation, wanted)
+            .ok_or_else(|| missing(relation, &wanted.columns(relation), wanted.unique))
+    }
+
+    /// As [`Index::choose`]; None if there is none.
+    pub(crate) fn find(relation: &Relation, wanted: &Wanted<'_>) -> Option<Self> {
+        let columns = wanted.columns(relation);
         let mut whole = None;
         for oid in index_oids(relation) {
-            // SAFETY: the OID comes from the relation's index list, and the
-            // relation is locked; index_open locks the index and raises if it
-            // vanished (DROP INDEX CONCURRENTLY), as a planner would.
-            let ptr = unsafe { pg_sys::index_open(oid, READ_LOCK) };
-            let index = Self { ptr };
-            if !index.usable(wanted.unique) || !index.serves(relation, &columns) {
+            let index = Self::open(oid);
+            if !index.usable(wanted.unique)
+                || !index.serves(relation, pg_sys::BTREE_AM_OID, &columns)
+            {
                 continue;
             }
             match index.predicate() {
                 None if whole.is_none() => whole = Some(index),
                 None => {}
-                Some(predicate) if index.implied(predicate, relation, wanted) => return Ok(index),
+                Some(predicate)
+                    if implied(predicate, relation, wanted)
+                        || crate::fault::active("predicate_not_implied") =>
+                {
+                    return Some(index)
+                }
                 Some(_) => {}
             }
         }
-        whole.ok_or_else(|| missing(relation, &columns, wanted.unique))
+        whole
     }
 
-    fn form(&self) -> &pg_sys::FormData_pg_index {
+    /// A valid GIN index on exactly this array column, for all rows.
+    ///
+    /// # Errors
+    /// 55000 if there is none.
+    pub(crate) fn of_elements(relation: &Relation, column: usize) -> CaliberResult<Self> {
+        let columns = [relation.attribute(column)];
+        index_oids(relation)
+            .into_iter()
+            .map(Self::open)
+            .find(|index| {
+                index.form().indisvalid
+                    && index.serves(relation, pg_sys::GIN_AM_OID, &columns)
+                    && index.predicate().is_none()
+            })
+            .ok_or_else(|| missing(relation, &columns, false))
+    }
+
+    /// Opens an index of a relation that is open and locked.
+    pub(crate) fn open(oid: Oid) -> Self {
+        // SAFETY: the OID comes from the relation's index list; index_open
+        // locks the index and raises if it vanished (DROP INDEX CONCURRENTLY),
+        // as a planner would.
+        let ptr = unsafe { pg_sys::index_open(oid, READ_LOCK) };
+        Self { ptr }
+    }
+
+    pub(crate) fn form(&self) -> &pg_sys::FormData_pg_index {
         // SAFETY: the index is open.
         unsafe { &*(*self.ptr).rd_index }
     }
 
-    /// A valid B-tree, and a whole unique one that is checked at once where
-    /// the key must name one row.
+    /// A valid one, and a whole unique one where the key must name one row.
     fn usable(&self, unique: bool) -> bool {
         let form = self.form();
-        // SAFETY: the index is open.
-        let is_btree = unsafe { (*(*self.ptr).rd_rel).relam } == pg_sys::BTREE_AM_OID;
-        let fits = !unique || (form.indisunique && form.indimmediate && self.predicate().is_none());
-        form.indisvalid && is_btree && fits
+        let fits = !unique || (form.indisunique && self.predicate().is_none());
+        (form.indisvalid || crate::fault::active("invalid_index_used")) && fits
     }
 
-    /// Are the key columns exactly `columns`, ascending, each with the
-    /// collation of the table's column and the type's own operator class?
-    fn serves(&self, relation: &Relation, columns: &[i16]) -> bool {
+    /// Is it of this access method, and are its key columns exactly `columns`,
+    /// ascending, each with the collation of the table's column and the type's
+    /// own operator class?
+    fn serves(&self, relation: &Relation, method: Oid, columns: &[i16]) -> bool {
         let form = self.form();
-        if form.indnkeyatts as usize != columns.len() {
+        // SAFETY: the index is open.
+        let is_of_method = unsafe { (*(*self.ptr).rd_rel).relam } == method;
+        if !is_of_method || form.indnkeyatts as usize != columns.len() {
             return false;
         }
         columns.iter().enumerate().all(|(i, &column)| {
@@ -126,11 +188,13 @@ impl Index {
                 let key = *form.indkey.values.as_ptr().add(i);
                 let attribute =
                     super::compat::attribute(relation.descriptor(), column as usize - 1);
+                let (family, input) = default_class((*attribute).atttypid, method);
                 key == column
                     && *(*self.ptr).rd_indoption.add(i) == 0
-                    && *(*self.ptr).rd_indcollation.add(i) == (*attribute).attcollation
-                    && *(*self.ptr).rd_opfamily.add(i) == default_family((*attribute).atttypid)
-                    && *(*self.ptr).rd_opcintype.add(i) == (*attribute).atttypid
+                    && (*(*self.ptr).rd_indcollation.add(i) == (*attribute).attcollation
+                        || crate::fault::active("own_collation_scan"))
+                    && *(*self.ptr).rd_opfamily.add(i) == family
+                    && *(*self.ptr).rd_opcintype.add(i) == input
             }
         })
     }
@@ -141,59 +205,23 @@ impl Index {
         let predicate = unsafe { pg_sys::RelationGetIndexPredicate(self.ptr) };
         (!predicate.is_null()).then_some(predicate)
     }
+}
 
-    /// Does the index's predicate follow from the read's conditions
-    /// (predicate_implied_by, predtest.c)?
-    fn implied(
-        &self,
-        predicate: *mut pg_sys::List,
-        relation: &Relation,
-        wanted: &Wanted<'_>,
-    ) -> bool {
-        // SAFETY: the index is open. Expressions are built in the current
-        // memory context as the parser builds them, with varno 1 as stored
-        // predicates have it.
-        unsafe {
-            let mut clauses: *mut pg_sys::List = std::ptr::null_mut();
-            for (i, &(column, value)) in wanted.equals.iter().enumerate() {
-                let var = variable(relation, column);
-                let family = *(*self.ptr).rd_opfamily.add(i);
-                let operator = pg_sys::get_opfamily_member(
-                    family,
-                    (*var).vartype,
-                    (*var).vartype,
-                    pg_sys::BTEqualStrategyNumber as _,
-                );
-                let (mut len, mut by_value) = (0, false);
-                pg_sys::get_typlenbyval((*var).vartype, &mut len, &mut by_value);
-                let constant = pg_sys::makeConst(
-                    (*var).vartype,
-                    -1,
-                    (*var).varcollid,
-                    i32::from(len),
-                    value.datum,
-                    value.null,
-                    by_value,
-                );
-                let clause = pg_sys::make_opclause(
-                    operator,
-                    pg_sys::BOOLOID,
-                    false,
-                    var.cast(),
-                    constant.cast(),
-                    Oid::INVALID,
-                    (*var).varcollid,
-                );
-                clauses = pg_sys::lappend(clauses, clause.cast());
-            }
-            for &(column, test) in wanted.tests {
-                let clause = match test {
-                    Test::True => variable(relation, column),
-                };
-                clauses = pg_sys::lappend(clauses, clause.cast());
-            }
-            pg_sys::predicate_implied_by(predicate, clauses, false)
+/// Does an index's predicate follow from the read's conditions
+/// (predicate_implied_by, predtest.c)?
+fn implied(predicate: *mut pg_sys::List, relation: &Relation, wanted: &Wanted<'_>) -> bool {
+    // SAFETY: the relation is open; the expressions live in this memory context.
+    unsafe {
+        let mut clauses: *mut pg_sys::List = std::ptr::null_mut();
+        for &(column, value) in wanted.equals {
+            clauses = pg_sys::lappend(clauses, equality(relation, column, value).cast());
         }
+        for &(column, test) in wanted.tests {
+            if let Some(clause) = test.clause(relation, column) {
+                clauses = pg_sys::lappend(clauses, clause.cast());
+            }
+        }
+        pg_sys::predicate_implied_by(predicate, clauses, false)
     }
 }
 
@@ -207,34 +235,8 @@ impl Drop for Index {
     }
 }
 
-/// The B-tree operator family that orders a type by default.
-fn default_family(kind: Oid) -> Oid {
-    // SAFETY: catalog look-ups by OID.
-    unsafe { pg_sys::get_opclass_family(pg_sys::GetDefaultOpClass(kind, pg_sys::BTREE_AM_OID)) }
-}
-
-/// A Var for a known column.
-///
-/// # Safety
-/// The relation is open.
-unsafe fn variable(relation: &Relation, column: usize) -> *mut pg_sys::Var {
-    let number = relation.attribute(column);
-    // SAFETY: the attribute number belongs to the relation.
-    unsafe {
-        let a = super::compat::attribute(relation.descriptor(), number as usize - 1);
-        pg_sys::makeVar(
-            1,
-            number,
-            (*a).atttypid,
-            (*a).atttypmod,
-            (*a).attcollation,
-            0,
-        )
-    }
-}
-
 /// OIDs of the relation's live indexes (RelationGetIndexList, relcache.c).
-fn index_oids(relation: &Relation) -> Vec<Oid> {
+pub(crate) fn index_oids(relation: &Relation) -> Vec<Oid> {
     // SAFETY: the relation is open; the list is a copy in this context.
     unsafe {
         let list = pg_sys::RelationGetIndexList(relation.ptr);

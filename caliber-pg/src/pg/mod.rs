@@ -8,24 +8,43 @@
 #![allow(unsafe_code)]
 
 pub mod advisory;
+pub mod array;
+pub mod backend;
+#[cfg(feature = "bench")]
+pub mod bench;
+pub(crate) mod bitmap;
 pub mod call;
 pub mod catalog;
 pub(crate) mod chain;
 pub(crate) mod compat;
+pub mod context;
 pub mod datum;
 pub mod encoding;
 pub mod error;
+pub mod found;
 pub mod function;
+pub mod guc;
+pub mod hash;
+pub mod ids;
 pub mod index;
 pub mod json;
 pub mod memory;
+pub mod nearest;
+pub mod notify;
+pub(crate) mod opclass;
 pub mod random;
 pub mod relation;
 pub mod rights;
 pub mod row;
 pub mod scan;
 pub mod snapshot;
+pub(crate) mod sort;
 pub mod spi;
+pub mod test;
+pub mod transaction;
+pub mod user;
+pub mod vector;
+pub mod verify;
 
 /// Reserves the prefix `caliber`: an unknown setting under it is an error.
 pub fn reserve_setting_prefix() {

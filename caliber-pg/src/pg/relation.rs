@@ -21,15 +21,25 @@ pub enum ColumnType {
     Int4,
     /// `bigint`
     Int8,
+    /// `real`
+    Real,
     /// `boolean`
     Bool,
+    /// `bytea`
+    Bytea,
+    /// `uuid[]`
+    UuidArray,
+    /// `text[]`
+    TextArray,
+    /// `vector` of pgvector, in whatever schema that is
+    Vector,
 }
 
 /// OID of `uuid[]`.
 pub const UUID_ARRAY: Oid = pg_sys::UUIDARRAYOID;
 
 impl ColumnType {
-    /// OID of the type.
+    /// OID of the type; invalid for one that an extension brings.
     pub fn oid(self) -> Oid {
         match self {
             Self::Uuid => pg_sys::UUIDOID,
@@ -38,7 +48,28 @@ impl ColumnType {
             Self::Jsonb => pg_sys::JSONBOID,
             Self::Int4 => pg_sys::INT4OID,
             Self::Int8 => pg_sys::INT8OID,
+            Self::Real => pg_sys::FLOAT4OID,
             Self::Bool => pg_sys::BOOLOID,
+            Self::Bytea => pg_sys::BYTEAOID,
+            Self::UuidArray => UUID_ARRAY,
+            Self::TextArray => pg_sys::TEXTARRAYOID,
+            Self::Vector => Oid::INVALID,
+        }
+    }
+
+    /// Is `kind` this type?
+    fn is(self, kind: Oid) -> bool {
+        match self {
+            Self::Vector => type_local_name(kind) == b"vector",
+            _ => kind == self.oid(),
+        }
+    }
+
+    /// Its name as SQL writes it.
+    fn sql_name(self) -> String {
+        match self {
+            Self::Vector => "vector".into(),
+            _ => type_name(self.oid()),
         }
     }
 }
@@ -82,6 +113,7 @@ pub struct Relation {
     pub(crate) ptr: pg_sys::Relation,
     /// Attribute number in the table of each known column.
     pub(crate) attributes: Vec<i16>,
+    columns: &'static [Column],
     /// OID of the row type.
     pub(crate) row_type: Oid,
     schema: Oid,
@@ -107,6 +139,7 @@ impl Relation {
         let mut relation = Self {
             ptr,
             attributes: Vec::new(),
+            columns: shape.columns,
             row_type: type_by_name(schema, shape.row_type).unwrap_or(Oid::INVALID),
             schema,
         };
@@ -147,6 +180,18 @@ impl Relation {
         self.attributes[column]
     }
 
+    /// Type of known column `column`.
+    pub(crate) fn kind(&self, column: usize) -> ColumnType {
+        self.columns[column].kind
+    }
+
+    /// OID of the type of known column `column`.
+    pub(crate) fn column_type(&self, column: usize) -> Oid {
+        let i = self.attribute(column) as usize - 1;
+        // SAFETY: the relation is open and the attribute is one of its own.
+        unsafe { (*super::compat::attribute(self.descriptor(), i)).atttypid }
+    }
+
     /// Name of the table.
     pub fn name(&self) -> String {
         // SAFETY: relname is a NUL-terminated NameData.
@@ -168,6 +213,29 @@ impl Relation {
         unsafe { !(*self.ptr).rd_rules.is_null() }
     }
 
+    /// Are there triggers that somebody wrote?
+    pub fn has_user_triggers(&self) -> bool {
+        // SAFETY: the relation is open; trigdesc is NULL or has an array of
+        // numtriggers elements.
+        unsafe {
+            let desc = (*self.ptr).trigdesc;
+            !desc.is_null()
+                && (0..(*desc).numtriggers as usize)
+                    .any(|i| !(*(*desc).triggers.add(i)).tgisinternal)
+        }
+    }
+
+    /// May a trigger change a row before it is inserted?
+    pub fn has_insert_triggers(&self) -> bool {
+        // SAFETY: the relation is open; its trigger descriptor is NULL or valid.
+        unsafe {
+            (*self.ptr)
+                .trigdesc
+                .as_ref()
+                .is_some_and(|triggers| triggers.trig_insert_before_row)
+        }
+    }
+
     /// Is the table's access method the heap?
     pub fn is_heap(&self) -> bool {
         self.class().relam == pg_sys::HEAP_TABLE_AM_OID
@@ -185,6 +253,21 @@ impl Relation {
                 || (0..(*desc).natts as usize).any(|i| {
                     (*super::compat::attribute(desc, i)).attidentity as u8
                         == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS
+                })
+        }
+    }
+
+    /// Is there a CHECK of this name that all rows have passed?
+    pub fn is_checked(&self, name: &str) -> bool {
+        // SAFETY: the relation is open; constr is NULL or valid, and check has
+        // num_check elements with names that end in NUL.
+        unsafe {
+            let constr = (*self.descriptor()).constr;
+            !constr.is_null()
+                && (0..(*constr).num_check as usize).any(|i| {
+                    let check = (*constr).check.add(i);
+                    let own = CStr::from_ptr((*check).ccname).to_bytes();
+                    (*check).ccvalid && own == name.as_bytes()
                 })
         }
     }
@@ -234,37 +317,51 @@ impl Relation {
                 format!("ALTER TABLE {s}.{t} OF {s}.{}", shape.row_type),
             ));
         }
-        let mut known = shape.columns.iter();
-        let mut attributes = Vec::with_capacity(shape.columns.len());
-        for attribute in live_attributes(self.descriptor()) {
-            // Columns that a later version added are behind the known ones.
-            let Some(column) = known.next() else { break };
-            if attribute.name != column.name.as_bytes() || attribute.kind != column.kind.oid() {
-                return Err(wrong_shape(
-                    self.schema,
-                    shape,
-                    format!(
-                        "Column {} is {} {}, but {} {} is expected.",
-                        attributes.len() + 1,
-                        from_server_bytes(&attribute.name),
-                        type_name(attribute.kind),
-                        column.name,
-                        type_name(column.kind.oid())
-                    ),
-                    UPGRADE_HINT.into(),
-                ));
-            }
-            attributes.push(attribute.number);
+        known_attributes(self.descriptor(), shape.columns)
+            .map_err(|detail| wrong_shape(self.schema, shape, detail, UPGRADE_HINT.into()))
+    }
+}
+
+/// Whether the row type of this name has the columns that the library knows. (A
+/// typed table has its type's.)
+pub fn row_type_fits(schema: Oid, shape: &Shape) -> bool {
+    let Some(kind) = type_by_name(schema, shape.row_type) else {
+        return false;
+    };
+    // SAFETY: the descriptor is reference counted; given back after its last use.
+    unsafe {
+        let desc = pg_sys::lookup_rowtype_tupdesc_noerror(kind, -1, true);
+        if desc.is_null() {
+            return false;
         }
-        if let Some(missing) = known.next() {
-            return Err(wrong_shape(
-                self.schema,
-                shape,
-                format!("Column {} is missing.", missing.name),
-                UPGRADE_HINT.into(),
+        let fits = known_attributes(desc, shape.columns).is_ok();
+        pg_sys::DecrTupleDescRefCount(desc);
+        fits
+    }
+}
+
+/// The attribute number of each known column, or in what the descriptor differs.
+fn known_attributes(desc: pg_sys::TupleDesc, columns: &[Column]) -> Result<Vec<i16>, String> {
+    let mut known = columns.iter();
+    let mut attributes = Vec::with_capacity(columns.len());
+    for attribute in live_attributes(desc) {
+        // Columns that a later version added are behind the known ones.
+        let Some(column) = known.next() else { break };
+        if attribute.name != column.name.as_bytes() || !column.kind.is(attribute.kind) {
+            return Err(format!(
+                "Column {} is {} {}, but {} {} is expected.",
+                attributes.len() + 1,
+                from_server_bytes(&attribute.name),
+                type_name(attribute.kind),
+                column.name,
+                column.kind.sql_name()
             ));
         }
-        Ok(attributes)
+        attributes.push(attribute.number);
+    }
+    match known.next() {
+        Some(missing) => Err(format!("Column {} is missing.", missing.name)),
+        None => Ok(attributes),
     }
 }
 
@@ -274,9 +371,14 @@ const UPGRADE_HINT: &str =
 impl Drop for Relation {
     fn drop(&mut self) {
         if !unwinding() {
+            let lock = if crate::fault::active("read_lock_dropped") {
+                READ_LOCK
+            } else {
+                pg_sys::NoLock as _
+            };
             // SAFETY: opened in `open`; NoLock keeps the lock to the end of
             // the transaction. Dropping a reference does not raise.
-            unsafe { pg_sys::relation_close(self.ptr, pg_sys::NoLock as _) };
+            unsafe { pg_sys::relation_close(self.ptr, lock) };
         }
     }
 }
@@ -349,6 +451,27 @@ fn type_name(kind: Oid) -> String {
     unsafe { from_server(pg_sys::format_type_be(kind)) }
 }
 
+/// Name of a type without its schema, in the server's encoding.
+fn type_local_name(kind: Oid) -> Vec<u8> {
+    // SAFETY: a syscache lookup by OID; the tuple is one of pg_type, checked
+    // for NULL and released after its last use.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::TYPEOID as i32,
+            pg_sys::Datum::from(kind),
+        );
+        if tuple.is_null() {
+            return Vec::new();
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+        let name = CStr::from_ptr((*form).typname.data.as_ptr())
+            .to_bytes()
+            .to_vec();
+        pg_sys::ReleaseSysCache(tuple);
+        name
+    }
+}
+
 /// OID of the type `name` in `schema`, never by search_path.
 pub fn type_by_name(schema: Oid, name: &str) -> Option<Oid> {
     let name = to_server(name);
@@ -368,7 +491,7 @@ pub fn type_by_name(schema: Oid, name: &str) -> Option<Oid> {
 
 /// Looks the relation up and locks it; if it was renamed or replaced while we
 /// waited for the lock, tries again (as RangeVarGetRelidExtended, namespace.c).
-fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> Option<Oid> {
+pub(crate) fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> Option<Oid> {
     let name = to_server(name);
     loop {
         // SAFETY: syscache lookups and a heavyweight lock; LockRelationOid

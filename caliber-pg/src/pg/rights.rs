@@ -1,7 +1,7 @@
 //! Step 2 of every call: what the caller may do, in PostgreSQL's own order.
 
 use super::compat;
-use super::relation::{live_attributes, Relation};
+use super::relation::{live_attributes, Relation, READ_LOCK, WRITE_LOCK};
 use crate::error::{CaliberError, CaliberResult, StorageError, TransactionCause};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
@@ -15,8 +15,12 @@ pub enum Command {
     Insert,
     /// Changes rows.
     Update,
+    /// Locks rows, and changes them in the same statement.
+    SelectForNoKeyUpdate,
     /// Deletes rows.
     Delete,
+    /// Reads rows and keeps them from being deleted.
+    SelectForKeyShare,
 }
 
 impl Command {
@@ -26,16 +30,18 @@ impl Command {
             Self::Select => c"SELECT",
             Self::Insert => c"INSERT",
             Self::Update => c"UPDATE",
+            Self::SelectForNoKeyUpdate => c"SELECT FOR NO KEY UPDATE",
             Self::Delete => c"DELETE",
+            Self::SelectForKeyShare => c"SELECT FOR KEY SHARE",
         }
     }
 
     /// The command type of a plan.
     pub(crate) fn cmd_type(self) -> pg_sys::CmdType::Type {
         match self {
-            Self::Select => pg_sys::CmdType::CMD_SELECT,
+            Self::Select | Self::SelectForKeyShare => pg_sys::CmdType::CMD_SELECT,
             Self::Insert => pg_sys::CmdType::CMD_INSERT,
-            Self::Update => pg_sys::CmdType::CMD_UPDATE,
+            Self::Update | Self::SelectForNoKeyUpdate => pg_sys::CmdType::CMD_UPDATE,
             Self::Delete => pg_sys::CmdType::CMD_DELETE,
         }
     }
@@ -92,6 +98,16 @@ impl Rights {
         }
     }
 
+    /// UPDATE of `columns` in a statement that locks the rows first, and SELECT
+    /// on the table.
+    pub fn claim(columns: Vec<usize>) -> Self {
+        Self {
+            command: Command::SelectForNoKeyUpdate,
+            update: columns,
+            ..Self::select()
+        }
+    }
+
     /// DELETE, and SELECT of `key`.
     pub fn delete(key: usize) -> Self {
         Self {
@@ -99,6 +115,14 @@ impl Rights {
             select_all: false,
             select: vec![key],
             delete: true,
+            ..Self::select()
+        }
+    }
+
+    /// SELECT on the table, and UPDATE of any column: SELECT … FOR KEY SHARE.
+    pub fn select_for_key_share() -> Self {
+        Self {
+            command: Command::SelectForKeyShare,
             ..Self::select()
         }
     }
@@ -113,6 +137,17 @@ impl Rights {
     pub fn and_select_column(mut self, column: usize) -> Self {
         self.select.push(column);
         self
+    }
+
+    /// How the statement locks the table.
+    pub fn relation_lock(&self) -> pg_sys::LOCKMODE {
+        match self.command {
+            Command::Select => READ_LOCK,
+            Command::SelectForKeyShare => pg_sys::RowShareLock as pg_sys::LOCKMODE,
+            Command::Insert | Command::Update | Command::SelectForNoKeyUpdate | Command::Delete => {
+                WRITE_LOCK
+            }
+        }
     }
 
     /// Does the call write?
@@ -167,12 +202,59 @@ pub fn check_table(relation: &Relation, rights: &Rights) {
     unsafe { compat::check_permissions(&table) };
 }
 
-/// A range table of one relation: what the executor and its error messages
-/// take privileges and named columns from.
+/// May the current user SELECT the whole table?
+pub fn may_select(relation: &Relation) -> bool {
+    // SAFETY: look-ups by OID.
+    let result = unsafe {
+        pg_sys::pg_class_aclcheck(
+            relation.oid(),
+            pg_sys::GetUserId(),
+            pg_sys::ACL_SELECT as pg_sys::AclMode,
+        )
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// May the current user lock rows, which takes UPDATE of any column?
+pub fn may_lock(relation: &Relation) -> bool {
+    let right = pg_sys::ACL_UPDATE as pg_sys::AclMode;
+    // SAFETY: look-ups by OID.
+    unsafe {
+        let (table, user) = (relation.oid(), pg_sys::GetUserId());
+        pg_sys::pg_class_aclcheck(table, user, right) == pg_sys::AclResult::ACLCHECK_OK
+            || pg_sys::pg_attribute_aclcheck_all(
+                table,
+                user,
+                right,
+                pg_sys::AclMaskHow::ACLMASK_ANY,
+            ) == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// A range table: what the executor and its error messages take privileges
+/// and named columns from.
 pub(crate) struct RangeTable {
     pub(crate) entries: *mut pg_sys::List,
     #[cfg_attr(feature = "pg15", allow(dead_code))]
     pub(crate) permissions: *mut pg_sys::List,
+}
+
+impl Default for RangeTable {
+    /// One without relations.
+    fn default() -> Self {
+        Self {
+            entries: std::ptr::null_mut(),
+            permissions: std::ptr::null_mut(),
+        }
+    }
+}
+
+impl RangeTable {
+    /// Adds the relation of another range table, which has one.
+    pub(crate) fn append(&mut self, other: Self) {
+        // SAFETY: both were built in the current memory context.
+        unsafe { compat::append_range_table(self, other) };
+    }
 }
 
 /// Builds the range table of a call in the current memory context.
@@ -184,7 +266,12 @@ pub(crate) fn range_table(relation: &Relation, rights: &Rights) -> RangeTable {
             pg_sys::ACL_SELECT,
         ),
         (rights.insert, pg_sys::ACL_INSERT),
-        (!rights.update.is_empty(), pg_sys::ACL_UPDATE),
+        (
+            // Without named columns the right to update any of them is enough
+            // (ExecCheckPermissionsModified, execMain.c).
+            !rights.update.is_empty() || rights.command == Command::SelectForKeyShare,
+            pg_sys::ACL_UPDATE,
+        ),
         (rights.delete, pg_sys::ACL_DELETE),
     ] {
         if wanted {
@@ -214,11 +301,7 @@ pub(crate) fn range_table(relation: &Relation, rights: &Rights) -> RangeTable {
         std::ptr::null_mut()
     };
     let updated = columns(&mut rights.update.iter().map(|&c| relation.attribute(c)));
-    let lock = if rights.writes() {
-        super::relation::WRITE_LOCK
-    } else {
-        super::relation::READ_LOCK
-    };
+    let lock = rights.relation_lock();
     // SAFETY: the relation is open; the sets were made above in this context.
     unsafe { compat::range_table(relation, lock, required, selected, inserted, updated) }
 }

@@ -4,6 +4,7 @@ use super::call::Call;
 use super::datum::Value;
 use super::relation::{live_attributes, Relation};
 use super::unwinding;
+use crate::counters::{self, Counter};
 use crate::error::{CaliberError, CaliberResult, Rule};
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -31,6 +32,11 @@ pub struct Row<T> {
 pub struct AnyRow(pg_sys::Datum);
 
 impl AnyRow {
+    /// The composite datum.
+    pub(crate) fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+
     /// The first `columns` known columns, which point into this row.
     pub(crate) fn values(&self, relation: &Relation, columns: usize) -> Vec<Value> {
         // SAFETY: the datum is a composite of the relation's row type
@@ -146,10 +152,52 @@ impl RowMaker {
         let tuple = self.form(values, nulls);
         // SAFETY: the tuple was formed with this descriptor.
         unsafe {
+            if u32::from((*(*tuple).t_data).t_infomask) & pg_sys::HEAP_HASEXTERNAL != 0 {
+                counters::add(Counter::PathLongValue);
+            }
             let datum = pg_sys::heap_copy_tuple_as_datum(tuple, self.desc);
             pg_sys::heap_freetuple(tuple);
             AnyRow(datum)
         }
+    }
+}
+
+/// An array of rows of `relation`'s row type, each given by its known columns,
+/// with the array's type.
+pub(crate) fn array(relation: &Relation, rows: &[Vec<Value>]) -> (pg_sys::Oid, Value) {
+    // SAFETY: the row type exists (checked when the relation was opened). The
+    // values are of the known columns' types; what is not known stays NULL.
+    // construct_array copies the composites.
+    unsafe {
+        let desc = pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1);
+        let natts = (*desc).natts as usize;
+        let live = live_attributes(desc);
+        let mut datums: Vec<pg_sys::Datum> = rows
+            .iter()
+            .map(|row| {
+                let mut values = vec![pg_sys::Datum::null(); natts];
+                let mut nulls = vec![true; natts];
+                for (attribute, value) in live.iter().zip(row) {
+                    let i = attribute.number as usize - 1;
+                    values[i] = value.datum;
+                    nulls[i] = value.null;
+                }
+                let tuple = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+                pg_sys::heap_copy_tuple_as_datum(tuple, desc)
+            })
+            .collect();
+        let array = pg_sys::construct_array(
+            datums.as_mut_ptr(),
+            datums.len() as i32,
+            relation.row_type,
+            -1,
+            false,
+            b'd' as std::ffi::c_char,
+        );
+        (
+            pg_sys::get_array_type(relation.row_type),
+            Value::new(pg_sys::Datum::from(array), false),
+        )
     }
 }
 
@@ -182,9 +230,15 @@ pub struct Rows<T> {
 /// Where a list puts its rows.
 #[derive(Debug)]
 pub struct RowSink {
+    set: ResultSet,
+    maker: Option<RowMaker>,
+}
+
+/// The result set of a call, in materialize mode (funcapi.h).
+#[derive(Debug)]
+pub(crate) struct ResultSet {
     store: *mut pg_sys::Tuplestorestate,
     info: *mut pg_sys::ReturnSetInfo,
-    maker: Option<RowMaker>,
 }
 
 impl<T> Rows<T> {
@@ -194,7 +248,10 @@ impl<T> Rows<T> {
     /// 0A000 where the query cannot take a set.
     pub fn new(call: &Call) -> CaliberResult<Self> {
         Ok(Self {
-            sink: RowSink::new(call)?,
+            sink: RowSink {
+                set: ResultSet::new(call)?,
+                maker: None,
+            },
             of: PhantomData,
         })
     }
@@ -205,8 +262,12 @@ impl<T> Rows<T> {
     }
 }
 
-impl RowSink {
-    fn new(call: &Call) -> CaliberResult<Self> {
+impl ResultSet {
+    /// Begins the result set of a call.
+    ///
+    /// # Errors
+    /// 0A000 where the query cannot take a set.
+    pub(crate) fn new(call: &Call) -> CaliberResult<Self> {
         let info = call.result_info();
         // SAFETY: a non-null result info is a ReturnSetInfo (fmgr README),
         // valid for the call. The tuplestore lives in the query's context.
@@ -229,55 +290,96 @@ impl RowSink {
             let caller = pg_sys::MemoryContextSwitchTo(before);
             let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
             pg_sys::MemoryContextSwitchTo(caller);
-            Ok(Self {
-                store,
-                info,
-                maker: None,
-            })
+            Ok(Self { store, info })
         }
     }
 
-    /// Chooses how rows of `relation` become rows of the result.
-    pub(crate) fn prepare(&mut self, relation: &Relation, from: pg_sys::TupleDesc) {
-        // SAFETY: result info is valid for the call; the descriptor must live
-        // as long as the tuplestore.
+    /// Runs `work` in the memory context in which the set lives.
+    pub(crate) fn in_query_context<T>(&self, work: impl FnOnce() -> T) -> T {
+        // SAFETY: result info is valid for the call, which runs in the query.
         unsafe {
             let query = (*(*self.info).econtext).ecxt_per_query_memory;
             let caller = pg_sys::MemoryContextSwitchTo(query);
-            self.maker = Some(RowMaker::new(relation, from));
+            let result = work();
             pg_sys::MemoryContextSwitchTo(caller);
+            result
         }
     }
 
+    /// Where its tuples go.
+    pub(crate) fn store(&self) -> *mut pg_sys::Tuplestorestate {
+        self.store
+    }
+
+    /// Hands it to the executor, which compares `desc` with the declared type;
+    /// NULL where nothing is to compare.
+    pub(crate) fn give(self, desc: pg_sys::TupleDesc) {
+        // SAFETY: result info was checked when the set was made; store and
+        // descriptor live in the query's context.
+        unsafe {
+            (*self.info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*self.info).setResult = self.store;
+            (*self.info).setDesc = desc;
+        }
+    }
+}
+
+impl RowSink {
+    /// Chooses how rows of `relation` become rows of the result.
+    pub(crate) fn prepare(&mut self, relation: &Relation, from: pg_sys::TupleDesc) {
+        // The descriptor must live as long as the tuplestore.
+        let maker = self.set.in_query_context(|| RowMaker::new(relation, from));
+        self.maker = Some(maker);
+    }
+
     /// Adds a row from deformed values of the source given to `prepare`.
+    ///
+    /// Values out of line are fetched now: the set may outlive the rows, in a
+    /// cursor that a rollback to a savepoint leaves open.
     pub(crate) fn put(&mut self, values: &[pg_sys::Datum], nulls: &[bool]) {
         if let Some(maker) = &self.maker {
-            let tuple = maker.form(values, nulls);
-            // SAFETY: tuplestore_puttuple copies the tuple.
+            let mut tuple = maker.form(values, nulls);
+            // SAFETY: the tuple was formed with the maker's descriptor;
+            // tuplestore_puttuple copies it.
             unsafe {
-                pg_sys::tuplestore_puttuple(self.store, tuple);
+                let header = (*tuple).t_data;
+                if u32::from((*header).t_infomask) & pg_sys::HEAP_HASEXTERNAL != 0 {
+                    let flat = flatten(tuple, maker.descriptor());
+                    pg_sys::heap_freetuple(tuple);
+                    tuple = flat;
+                }
+                pg_sys::tuplestore_puttuple(self.set.store, tuple);
                 pg_sys::heap_freetuple(tuple);
             }
         }
     }
 }
 
+/// Another tuple with every value in line (heaptoast.c).
+///
+/// # Safety
+/// The tuple was formed with `desc`.
+unsafe fn flatten(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> pg_sys::HeapTuple {
+    unsafe extern "C-unwind" {
+        fn toast_flatten_tuple(
+            tuple: pg_sys::HeapTuple,
+            desc: pg_sys::TupleDesc,
+        ) -> pg_sys::HeapTuple;
+    }
+    // SAFETY: the caller's promise; the closure has nothing to drop.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| toast_flatten_tuple(tuple, desc)) }
+}
+
 // SAFETY: materialize mode as funcapi.h describes it.
 unsafe impl<T> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: result info was checked when the set was made. Without a
-        // maker no list ran and the set is empty; a NULL descriptor means that
-        // the executor does not check it.
-        unsafe {
-            let info = self.sink.info;
-            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
-            (*info).setResult = self.sink.store;
-            (*info).setDesc = self
-                .sink
-                .maker
-                .as_ref()
-                .map_or(std::ptr::null_mut(), RowMaker::descriptor);
-        }
+        // Without a maker no list ran, and the set is empty.
+        let desc = self
+            .sink
+            .maker
+            .as_ref()
+            .map_or(std::ptr::null_mut(), RowMaker::descriptor);
+        self.sink.set.give(desc);
         fcinfo.return_null()
     }
 }
@@ -309,7 +411,7 @@ impl OwnSlot {
 
 impl Drop for OwnSlot {
     fn drop(&mut self) {
-        if !unwinding() {
+        if !unwinding() && !crate::fault::active("pin_kept") {
             // SAFETY: made above, dropped once; releasing a pin and a
             // descriptor reference does not raise.
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };

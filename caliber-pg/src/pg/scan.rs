@@ -1,12 +1,17 @@
-//! Index scans: rows in key order that a snapshot sees.
+//! Index scans: the rows that a snapshot sees, in the order of a B-tree's key,
+//! by distance through HNSW, or in no order through a bitmap.
 
+use super::bitmap::Bitmap;
 use super::chain::{fate, Fate};
 use super::datum::Value;
-use super::index::{Index, Test, Wanted};
-use super::relation::Relation;
+use super::index::{Index, Wanted};
+use super::nearest::Hnsw;
+use super::relation::{ColumnType, Relation};
 use super::row::{slot_attributes, OwnSlot};
 use super::snapshot::ActiveSnapshot;
+use super::test::Test;
 use super::{compat, unwinding};
+use crate::counters::{self, Counter};
 use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};
 
@@ -14,16 +19,29 @@ use pgrx::pg_sys::{self, Oid};
 /// snapshot of the moment it began.
 #[derive(Debug)]
 pub(crate) struct Scan<'r> {
-    desc: pg_sys::IndexScanDesc,
-    direction: pg_sys::ScanDirection::Type,
+    source: Source,
     slot: OwnSlot,
     /// The table, and whether the snapshot combines (see `chain`).
     chains: Option<&'r Relation>,
-    /// Attributes (from 0) and what every row must pass there: the index may
-    /// hold rows that do not.
-    tests: Vec<(usize, Test)>,
+    /// Attributes (from 0), their types, and what every row must pass there:
+    /// the index may hold rows that do not.
+    tests: Vec<(usize, ColumnType, Test)>,
     /// Keeps the index open; closed after the scan has ended.
     _index: Index,
+}
+
+/// Where the rows come from.
+#[derive(Debug)]
+enum Source {
+    Ordered(Ordered),
+    Bitmap(Bitmap),
+}
+
+/// A scan in the order of the index.
+#[derive(Debug)]
+struct Ordered {
+    desc: pg_sys::IndexScanDesc,
+    direction: pg_sys::ScanDirection::Type,
 }
 
 impl<'r> Scan<'r> {
@@ -36,7 +54,17 @@ impl<'r> Scan<'r> {
         backward: bool,
     ) -> CaliberResult<Self> {
         let index = Index::choose(relation, wanted)?;
-        let slot = OwnSlot::new(relation);
+        Ok(Self::through(index, relation, wanted, after, backward))
+    }
+
+    /// As [`Scan::begin`], through an index that was chosen for `wanted`.
+    pub(crate) fn through(
+        index: Index,
+        relation: &'r Relation,
+        wanted: &Wanted<'_>,
+        after: Option<Value>,
+        backward: bool,
+    ) -> Self {
         let mut keys: Vec<pg_sys::ScanKeyData> = Vec::with_capacity(wanted.equals.len() + 1);
         for (i, &(_, value)) in wanted.equals.iter().enumerate() {
             // SAFETY: the index has at least as many key columns.
@@ -52,35 +80,69 @@ impl<'r> Scan<'r> {
             // SAFETY: the order column follows the equal ones in the index.
             keys.push(unsafe { scan_key(&index, i, strategy, value) });
         }
-        let count = keys.len() as i32;
-        // SAFETY: both relations are open and locked; the active snapshot
-        // outlives the scan, since guards nest; index_rescan copies the keys.
-        let desc = unsafe {
-            let desc = compat::index_begin_scan(
-                relation.ptr,
-                index.ptr,
-                pg_sys::GetActiveSnapshot(),
-                count,
-            );
-            pg_sys::index_rescan(desc, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
-            desc
+        let direction = if backward {
+            pg_sys::ScanDirection::BackwardScanDirection
+        } else {
+            pg_sys::ScanDirection::ForwardScanDirection
         };
-        Ok(Self {
-            desc,
-            direction: if backward {
-                pg_sys::ScanDirection::BackwardScanDirection
-            } else {
-                pg_sys::ScanDirection::ForwardScanDirection
-            },
-            slot,
+        let source = Source::Ordered(Ordered {
+            // SAFETY: the keys are those of the index.
+            desc: unsafe { begin(relation, &index, &mut keys, &mut []) },
+            direction,
+        });
+        Self::of(relation, index, source, wanted.tests)
+    }
+
+    /// A scan through a GIN index of the rows whose array column contains all
+    /// elements of an array, and that pass the tests: in no order.
+    ///
+    /// # Errors
+    /// 55000 if there is no such index.
+    pub(crate) fn containing(
+        relation: &'r Relation,
+        (column, elements): (usize, Value),
+        tests: &[(usize, Test)],
+    ) -> CaliberResult<Self> {
+        let index = Index::of_elements(relation, column)?;
+        // SAFETY: the index has one key column of arrays.
+        let source = Source::Bitmap(unsafe {
+            let mut keys = [elements_key(&index, elements)];
+            Bitmap::begin(relation, &index, &mut keys)
+        });
+        Ok(Self::of(relation, index, source, tests))
+    }
+
+    /// A scan by distance, nearest first, with pgvector's settings of the
+    /// moment.
+    pub(crate) fn nearest(relation: &'r Relation, hnsw: Hnsw) -> Self {
+        let Hnsw { index, key } = hnsw;
+        let source = Source::Ordered(Ordered {
+            // SAFETY: the key is one of the index.
+            desc: unsafe { begin(relation, &index, &mut [], &mut [key]) },
+            direction: pg_sys::ScanDirection::ForwardScanDirection,
+        });
+        Self::of(relation, index, source, &[])
+    }
+
+    fn of(relation: &'r Relation, index: Index, source: Source, tests: &[(usize, Test)]) -> Self {
+        Self {
+            source,
+            slot: OwnSlot::new(relation),
             chains: None,
-            tests: wanted
-                .tests
+            tests: tests
                 .iter()
-                .map(|&(c, test)| (relation.attribute(c) as usize - 1, test))
+                .map(|&(c, test)| {
+                    let kind = relation.kind(c);
+                    (relation.attribute(c) as usize - 1, kind, test)
+                })
                 .collect(),
             _index: index,
-        })
+        }
+    }
+
+    /// The row that `next` found last.
+    pub(crate) fn current(&self) -> *mut pg_sys::TupleTableSlot {
+        self.slot.0
     }
 
     /// For a snapshot that combines: our own versions instead of those they
@@ -96,8 +158,14 @@ impl<'r> Scan<'r> {
         loop {
             pgrx::check_for_interrupts!();
             // SAFETY: the scan is running and the slot is of the table's kind.
-            let found =
-                unsafe { pg_sys::index_getnext_slot(self.desc, self.direction, self.slot.0) };
+            let found = unsafe {
+                match &mut self.source {
+                    Source::Ordered(o) => {
+                        pg_sys::index_getnext_slot(o.desc, o.direction, self.slot.0)
+                    }
+                    Source::Bitmap(bitmap) => bitmap.next(self.slot.0),
+                }
+            };
             if !found {
                 return None;
             }
@@ -105,11 +173,17 @@ impl<'r> Scan<'r> {
                 // SAFETY: the scan has just stored a row of the heap table in
                 // the slot, and its snapshot is the active one.
                 if unsafe { fate(relation, self.slot.0) } == Fate::Skip {
+                    counters::add(Counter::PathReplacedVersion);
                     continue;
                 }
             }
-            if self.passes() {
+            let unchecked = matches!(self.source, Source::Bitmap(_))
+                && crate::fault::active("bitmap_not_rechecked");
+            if unchecked || self.passes() {
                 return Some(self.slot.0);
+            }
+            if crate::fault::active("scan_stops_early") {
+                return None;
             }
         }
     }
@@ -121,32 +195,72 @@ impl<'r> Scan<'r> {
         }
         // SAFETY: the scan has just stored a row in the slot.
         let (values, nulls) = unsafe { slot_attributes(self.slot.0) };
-        self.tests.iter().all(|&(i, test)| match test {
-            Test::True => Value::new(values[i], nulls[i]).as_bool() == Some(true),
-        })
+        self.tests
+            .iter()
+            .all(|&(i, kind, test)| test.passes(Value::new(values[i], nulls[i]), kind))
     }
 
     /// Ends the scan and keeps the slot, which still pins its row.
     pub(crate) fn into_slot(self) -> OwnSlot {
-        let me = std::mem::ManuallyDrop::new(self);
-        // SAFETY: each field is moved out or dropped exactly once, since the
-        // whole is never dropped.
-        unsafe {
-            pg_sys::index_endscan(me.desc);
-            drop(std::ptr::read(&me._index));
-            drop(std::ptr::read(&me.tests));
-            std::ptr::read(&me.slot)
+        self.slot
+    }
+}
+
+impl Drop for Ordered {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: the scan is running; ending it releases pins and does
+            // not raise. The index closes after this, being a later field of
+            // the scan.
+            unsafe { pg_sys::index_endscan(self.desc) };
         }
     }
 }
 
-impl Drop for Scan<'_> {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: the scan is running; ending it releases pins and does
-            // not raise. The index closes after this, with the fields.
-            unsafe { pg_sys::index_endscan(self.desc) };
-        }
+/// Starts an index scan under the active snapshot.
+///
+/// # Safety
+/// Both relations are open and locked; the keys fit the index.
+unsafe fn begin(
+    relation: &Relation,
+    index: &Index,
+    keys: &mut [pg_sys::ScanKeyData],
+    orders: &mut [pg_sys::ScanKeyData],
+) -> pg_sys::IndexScanDesc {
+    let (n, m) = (keys.len() as i32, orders.len() as i32);
+    // SAFETY: the caller's promise; the active snapshot outlives the scan,
+    // since guards nest; index_rescan copies the keys.
+    unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let desc = compat::index_begin_ordered_scan(relation.ptr, index.ptr, snapshot, n, m);
+        pg_sys::index_rescan(desc, keys.as_mut_ptr(), n, orders.as_mut_ptr(), m);
+        desc
+    }
+}
+
+/// `column @> elements`, for the only column of a GIN index on arrays.
+///
+/// # Safety
+/// The index is open and one of `Index::of_elements`.
+unsafe fn elements_key(index: &Index, elements: Value) -> pg_sys::ScanKeyData {
+    /// GinContainsStrategy (ginarrayproc.c).
+    const CONTAINS: u16 = 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (family, kind) = (*(*index.ptr).rd_opfamily, *(*index.ptr).rd_opcintype);
+        let operator = pg_sys::get_opfamily_member(family, kind, kind, CONTAINS as i16);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyEntryInitialize(
+            &mut key,
+            0,
+            1,
+            CONTAINS,
+            kind,
+            *(*index.ptr).rd_indcollation,
+            pg_sys::get_opcode(operator),
+            elements.datum,
+        );
+        key
     }
 }
 
@@ -161,8 +275,23 @@ unsafe fn scan_key(index: &Index, i: usize, strategy: u32, value: Value) -> pg_s
         let family = *(*index.ptr).rd_opfamily.add(i);
         let kind = *(*index.ptr).rd_opcintype.add(i);
         let collation = *(*index.ptr).rd_indcollation.add(i);
-        let operator = pg_sys::get_opfamily_member(family, kind, kind, strategy as i16);
         let mut key = pg_sys::ScanKeyData::default();
+        if value.is_null() {
+            // IS NULL, as ExecIndexBuildScanKeys (nodeIndexscan.c) makes it: with
+            // InvalidStrategy, which is 0.
+            pg_sys::ScanKeyEntryInitialize(
+                &mut key,
+                (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as i32,
+                (i + 1) as i16,
+                0,
+                Oid::INVALID,
+                Oid::INVALID,
+                Oid::INVALID,
+                pg_sys::Datum::null(),
+            );
+            return key;
+        }
+        let operator = pg_sys::get_opfamily_member(family, kind, kind, strategy as i16);
         pg_sys::ScanKeyEntryInitialize(
             &mut key,
             0,

@@ -1,11 +1,20 @@
 //! Which rows a read sees.
 
 use pgrx::pg_sys;
+use std::cell::Cell;
 
 /// A snapshot on the active stack, taken off when this guard is dropped.
 #[derive(Debug)]
 pub struct ActiveSnapshot {
     combines: bool,
+    /// What the guard around this one was.
+    outer: bool,
+}
+
+thread_local! {
+    /// Does the innermost guard combine? A read inside a read copies its
+    /// snapshot, whose command id no longer tells.
+    static COMBINES: Cell<bool> = const { Cell::new(false) };
 }
 
 impl ActiveSnapshot {
@@ -18,7 +27,7 @@ impl ActiveSnapshot {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         }
-        Self { combines: false }
+        Self::pushed(false)
     }
 
     /// What a read function sees: the snapshot of the statement that called
@@ -41,18 +50,49 @@ impl ActiveSnapshot {
             if !crate::fault::active("stale_command_id") {
                 (*copy).curcid = command;
             }
-            Self {
-                combines: wrote_since && !transaction_keeps_snapshot(),
-            }
+            let inside = COMBINES.get() && !crate::fault::active("read_inside_read");
+            let combines = wrote_since || inside;
+            Self::pushed(combines && !transaction_keeps_snapshot())
         }
     }
 
-    /// Everything committed by now, at every isolation level.
+    fn pushed(combines: bool) -> Self {
+        let outer = COMBINES.replace(combines);
+        Self { combines, outer }
+    }
+
+    /// What a read of the `sql` engine sees: as [`for_read`](Self::for_read),
+    /// but where that snapshot would combine, a new one.
+    ///
+    /// An executor that is given a combined snapshot returns a row twice, or
+    /// one that we deleted, and cannot be told otherwise. A new snapshot also
+    /// shows what others committed since the statement began, as the next
+    /// statement of a VOLATILE function would.
+    pub fn for_read_by_sql() -> Self {
+        let read = Self::for_read();
+        if !read.combines {
+            return read;
+        }
+        drop(read);
+        // SAFETY: inside a transaction; at READ COMMITTED this takes a new
+        // snapshot, which has the current command id.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        Self::pushed(false)
+    }
+
+    /// Everything committed by now, at every isolation level, and all that our
+    /// own commands did, the one that is running included.
     pub fn latest() -> Self {
-        // SAFETY: inside a transaction; PushActiveSnapshot copies the static
-        // snapshot that GetLatestSnapshot returns (snapmgr.c).
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
-        Self { combines: false }
+        // SAFETY: inside a transaction and outside parallel mode, as every write
+        // checks first; PushActiveSnapshot copies the static snapshot that
+        // GetLatestSnapshot returns (snapmgr.c).
+        unsafe {
+            if !crate::fault::active("latest_without_own") {
+                pg_sys::CommandCounterIncrement();
+            }
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        }
+        Self::pushed(false)
     }
 
     /// Does it combine an older snapshot with later writes of our own? Then it
@@ -66,6 +106,7 @@ impl ActiveSnapshot {
 
 impl Drop for ActiveSnapshot {
     fn drop(&mut self) {
+        COMBINES.set(self.outer);
         if !super::unwinding() {
             // SAFETY: guards nest, so the top of the stack is ours; popping it
             // cannot raise (snapmgr.c). While an ERROR unwinds the abort of
@@ -79,6 +120,12 @@ impl Drop for ActiveSnapshot {
 pub fn transaction_keeps_snapshot() -> bool {
     // SAFETY: reads a backend variable (IsolationUsesXactSnapshot, xact.h).
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Is this the id of our own transaction, or of a live subtransaction of it?
+pub fn is_current_transaction(xid: u32) -> bool {
+    // SAFETY: reads backend state.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid.into()) }
 }
 
 /// Makes what this command wrote visible to the next one.

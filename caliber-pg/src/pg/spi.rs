@@ -8,10 +8,12 @@ use super::encoding::to_server;
 use super::error::{raise_report, Report, SqlState};
 use super::relation::Relation;
 use super::row::{AnyRow, RowMaker, RowSink};
-use super::unwinding;
+use super::{unwinding, user};
+use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// Whether a statement's plan is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +34,25 @@ pub enum View {
     Active,
     /// A new snapshot at READ COMMITTED, after moving the command counter.
     Fresh,
+    /// A new snapshot at every isolation level, after moving the counter.
+    Latest,
+}
+
+/// A kept plan, and the types of its parameters.
+struct Kept {
+    types: Vec<Oid>,
+    plan: pg_sys::SPIPlanPtr,
 }
 
 thread_local! {
     /// Kept plans of this backend by text. The text has fully qualified names,
     /// so that a renamed schema makes another plan; the plan cache itself
-    /// follows every other change (plancache.c).
-    static PLANS: RefCell<HashMap<String, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    /// follows every other change (plancache.c), but for the types of
+    /// parameters: an extension that was dropped and made anew has others.
+    ///
+    /// Plans for [`as_owner`] are others: a plan has row policies in it or not, and
+    /// plancache.c does not ask which it was made for (InNoForceRLSOperation).
+    static PLANS: RefCell<[HashMap<String, Kept>; 2]> = RefCell::new([HashMap::new(), HashMap::new()]);
 }
 
 /// An open connection to SPI. Closed when dropped; while an ERROR unwinds,
@@ -108,12 +122,34 @@ impl Bound {
 }
 
 fn kept_plan(text: &str, bound: &mut Bound) -> pg_sys::SPIPlanPtr {
-    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(text).copied()) {
+    // SAFETY: reads a backend variable.
+    let of_owner = usize::from(unsafe { pg_sys::InNoForceRLSOperation() });
+    let known = PLANS.with_borrow(|plans| {
+        let kept = plans[of_owner]
+            .get(text)
+            .filter(|kept| kept.types == bound.types);
+        kept.map(|kept| kept.plan)
+    });
+    if let Some(plan) = known {
         return plan;
     }
+    let plan = prepared(text, bound);
+    // SAFETY: connected; moves the plan to permanent memory.
+    expect_ok(unsafe { pg_sys::SPI_keepplan(plan) }, "SPI_keepplan");
+    let kept = Kept {
+        types: bound.types.clone(),
+        plan,
+    };
+    // A plan with other types is not freed: it may be running further up.
+    PLANS.with_borrow_mut(|plans| plans[of_owner].insert(text.to_owned(), kept));
+    plan
+}
+
+/// A plan that lives as long as the connection.
+fn prepared(text: &str, bound: &mut Bound) -> pg_sys::SPIPlanPtr {
     let sql = to_server(text);
-    // SAFETY: connected; SPI_keepplan moves the plan to permanent memory.
-    let plan = unsafe {
+    // SAFETY: connected; the array has one element for each parameter.
+    unsafe {
         let plan = pg_sys::SPI_prepare(
             sql.as_ptr(),
             bound.types.len() as i32,
@@ -122,16 +158,16 @@ fn kept_plan(text: &str, bound: &mut Bound) -> pg_sys::SPIPlanPtr {
         if plan.is_null() {
             expect_ok(pg_sys::SPI_result, "SPI_prepare");
         }
-        expect_ok(pg_sys::SPI_keepplan(plan), "SPI_keepplan");
         plan
-    };
-    PLANS.with_borrow_mut(|plans| plans.insert(text.to_owned(), plan));
-    plan
+    }
 }
 
 /// Runs a statement; the connection must be open.
 fn execute(text: &str, parameters: &[Parameter], planning: Planning, view: View) -> u64 {
     let mut bound = Bound::new(parameters);
+    if view == View::Latest {
+        return execute_latest(text, &mut bound, planning);
+    }
     let read_only = view == View::Active;
     // SAFETY: connected; the arrays have one element for each parameter.
     unsafe {
@@ -160,6 +196,32 @@ fn execute(text: &str, parameters: &[Parameter], planning: Planning, view: View)
             }
         };
         expect_ok(code, "SPI_execute");
+        pg_sys::SPI_processed
+    }
+}
+
+/// Runs a statement under GetLatestSnapshot, as ri_PerformCheck (ri_triggers.c)
+/// does where it must see what a transaction's own snapshot does not.
+fn execute_latest(text: &str, bound: &mut Bound, planning: Planning) -> u64 {
+    // SAFETY: connected; the arrays have one element for each parameter. The
+    // snapshot is copied before anything else could take another
+    // (_SPI_execute_plan, spi.c). A plan that is not kept goes with SPI's memory.
+    unsafe {
+        let plan = match planning {
+            Planning::Kept => kept_plan(text, bound),
+            Planning::OneShot => prepared(text, bound),
+        };
+        let code = pg_sys::SPI_execute_snapshot(
+            plan,
+            bound.values.as_mut_ptr(),
+            bound.nulls.as_ptr(),
+            pg_sys::GetLatestSnapshot(),
+            std::ptr::null_mut(),
+            false,
+            true,
+            0,
+        );
+        expect_ok(code, "SPI_execute_snapshot");
         pg_sys::SPI_processed
     }
 }
@@ -199,20 +261,154 @@ pub fn rows(
     }
 }
 
+/// The first column, a uuid, of the rows that a writing statement returns.
+pub fn ids(text: &str, parameters: &[Parameter], planning: Planning) -> Vec<Option<Uuid>> {
+    let _session = Session::open();
+    let count = execute(text, parameters, planning, View::Fresh) as usize;
+    // SAFETY: after RETURNING, SPI_tuptable holds `count` tuples and their
+    // descriptor, until the session ends.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() {
+            return Vec::new();
+        }
+        (0..count)
+            .map(|i| {
+                let (values, nulls) = deform(*(*table).vals.add(i), (*table).tupdesc);
+                Value::new(values[0], nulls[0]).as_uuid()
+            })
+            .collect()
+    }
+}
+
+/// Puts the rows that a writing statement returns into `sink`, as rows of
+/// `relation`'s row type. Returns their number.
+pub fn fill(
+    relation: &Relation,
+    text: &str,
+    parameters: &[Parameter],
+    planning: Planning,
+    sink: &mut RowSink,
+) -> u64 {
+    let session = Session::open();
+    let count = execute(text, parameters, planning, View::Fresh);
+    // SAFETY: after a SELECT, SPI_tuptable holds `count` tuples and their
+    // descriptor, until the session ends; the sink copies.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() {
+            return 0;
+        }
+        session.in_caller(|| {
+            sink.prepare(relation, (*table).tupdesc);
+            for i in 0..count as usize {
+                let (values, nulls) = deform(*(*table).vals.add(i), (*table).tupdesc);
+                sink.put(&values, &nulls);
+            }
+        });
+    }
+    count
+}
+
 /// The number of rows that a query finds.
 pub fn count(text: &str, parameters: &[Parameter], planning: Planning, view: View) -> u64 {
     let _session = Session::open();
     execute(text, parameters, planning, view)
 }
 
-/// Streams the rows of a query under the active snapshot into `sink`.
+/// Whether a row of a stream is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// It is not, and no more rows are wanted.
+    Enough,
+}
+
+/// Streams those rows of a query under the active snapshot that `take` takes
+/// into `sink`. The query selects the relation's live columns, in order.
+///
+/// # Errors
+/// Those of `take`.
 pub fn stream(
     relation: &Relation,
     text: &str,
     parameters: &[Parameter],
     planning: Planning,
     sink: &mut RowSink,
-) {
+    take: &mut dyn FnMut(&[Value]) -> CaliberResult<Taken>,
+) -> CaliberResult<()> {
+    let mut prepared = false;
+    walk(text, parameters, planning, &mut |desc, values, nulls| {
+        if !prepared {
+            sink.prepare(relation, desc);
+            prepared = true;
+        }
+        match take(&row(values, nulls))? {
+            Taken::Yes => sink.put(values, nulls),
+            Taken::No => {}
+            Taken::Enough => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    if !prepared {
+        sink.prepare(relation, relation.descriptor());
+    }
+    Ok(())
+}
+
+/// Gives the rows of a query under the active snapshot to `work`, one by one.
+///
+/// # Errors
+/// Those of `work`.
+pub fn each(
+    text: &str,
+    parameters: &[Parameter],
+    planning: Planning,
+    work: &mut dyn FnMut(&[Value]) -> CaliberResult<()>,
+) -> CaliberResult<()> {
+    until(text, parameters, planning, &mut |values| {
+        work(values).map(|()| true)
+    })
+}
+
+/// As [`each`], until `work` returns false.
+///
+/// # Errors
+/// Those of `work`.
+pub fn until(
+    text: &str,
+    parameters: &[Parameter],
+    planning: Planning,
+    work: &mut dyn FnMut(&[Value]) -> CaliberResult<bool>,
+) -> CaliberResult<()> {
+    walk(text, parameters, planning, &mut |_, values, nulls| {
+        work(&row(values, nulls))
+    })
+}
+
+/// The values of a row.
+fn row(values: &[pg_sys::Datum], nulls: &[bool]) -> Vec<Value> {
+    values
+        .iter()
+        .zip(nulls)
+        .map(|(&datum, &null)| Value::new(datum, null))
+        .collect()
+}
+
+/// What is done with a row of a cursor; false ends it.
+type Walk<'a> = dyn FnMut(pg_sys::TupleDesc, &[pg_sys::Datum], &[bool]) -> CaliberResult<bool> + 'a;
+
+/// Reads a query through a cursor under the active snapshot, in the memory
+/// context of the caller.
+fn walk(
+    text: &str,
+    parameters: &[Parameter],
+    planning: Planning,
+    work: &mut Walk<'_>,
+) -> CaliberResult<()> {
     const BATCH: std::ffi::c_long = 100;
     let session = Session::open();
     let mut bound = Bound::new(parameters);
@@ -244,21 +440,21 @@ pub fn stream(
                 )
             }
         };
-        let mut prepared = false;
-        loop {
+        let mut more = true;
+        while more {
             pg_sys::SPI_cursor_fetch(portal, true, BATCH);
             let table = pg_sys::SPI_tuptable;
             let count = pg_sys::SPI_processed as usize;
             session.in_caller(|| {
-                if !prepared {
-                    sink.prepare(relation, (*table).tupdesc);
-                    prepared = true;
-                }
                 for i in 0..count {
                     let (values, nulls) = deform(*(*table).vals.add(i), (*table).tupdesc);
-                    sink.put(&values, &nulls);
+                    if !work((*table).tupdesc, &values, &nulls)? {
+                        more = false;
+                        break;
+                    }
                 }
-            });
+                CaliberResult::Ok(())
+            })?;
             pg_sys::SPI_freetuptable(table);
             if count == 0 {
                 break;
@@ -266,6 +462,7 @@ pub fn stream(
         }
         pg_sys::SPI_cursor_close(portal);
     }
+    Ok(())
 }
 
 /// Deforms a tuple.
@@ -289,25 +486,6 @@ unsafe fn deform(
 /// Runs `work` with the rights of the relation's owner and without row
 /// policies, as ri_PerformCheck (ri_triggers.c) reads. No user code may run.
 pub fn as_owner<T>(relation: &Relation, work: impl FnOnce() -> T) -> T {
-    struct Restore(Oid, i32);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            if !unwinding() {
-                // SAFETY: sets backend variables; the abort of a
-                // (sub)transaction does it while an ERROR unwinds.
-                unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
-            }
-        }
-    }
-    let (mut user, mut context) = (Oid::INVALID, 0);
-    // SAFETY: reads and sets backend variables.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(
-            relation.owner(),
-            context | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS) as i32,
-        );
-    }
-    let _restore = Restore(user, context);
-    work()
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+    user::as_user(relation.owner(), flags, work)
 }

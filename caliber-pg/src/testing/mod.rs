@@ -9,8 +9,17 @@ mod errors;
 #[pgrx::pg_schema]
 mod tests {
     use crate::engine::Entity;
+    use crate::entity::agent::AGENT;
+    use crate::entity::artifact::ARTIFACT;
+    use crate::entity::conflict::CONFLICT;
+    use crate::entity::delegation::DELEGATION;
+    use crate::entity::handoff::HANDOFF;
+    use crate::entity::lock::LOCK;
+    use crate::entity::message::MESSAGE;
+    use crate::entity::note::NOTE;
     use crate::entity::scope::SCOPE;
     use crate::entity::trajectory::{LIFE, TRAJECTORY};
+    use crate::entity::turn::TURN;
     use crate::pg::random::new_id;
     use pgrx::prelude::*;
 
@@ -33,7 +42,6 @@ mod tests {
     }
 
     fn columns_match(entity: &Entity) {
-        init();
         let expected: Vec<String> = entity
             .shape
             .columns
@@ -53,13 +61,22 @@ mod tests {
     }
 
     #[pg_test]
-    fn the_description_of_trajectory_is_the_table() {
-        columns_match(&TRAJECTORY);
-    }
-
-    #[pg_test]
-    fn the_description_of_scope_is_the_table() {
-        columns_match(&SCOPE);
+    fn the_description_of_each_entity_is_its_table() {
+        init();
+        let entities: [&Entity; 11] = [
+            &TRAJECTORY,
+            &SCOPE,
+            &ARTIFACT,
+            &NOTE,
+            &TURN,
+            &AGENT,
+            &LOCK,
+            &MESSAGE,
+            &DELEGATION,
+            &HANDOFF,
+            &CONFLICT,
+        ];
+        entities.into_iter().for_each(columns_match);
     }
 
     #[pg_test]

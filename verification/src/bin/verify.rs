@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use verification::config::{parse_majors, Config, Major};
+use verification::faults::Matrix;
 use verification::judge::Engine;
 use verification::runner::{self, Filter, Test};
 use verification::server::{Flavour, Life, Provider, Server, Servers};
@@ -59,7 +60,8 @@ enum Command {
     },
     /// List tests with what they promise, and faults.
     List,
-    /// Run the tests against every seeded fault and print who catches what.
+    /// Run against every seeded fault the tests that INTEGRITY.md names for it,
+    /// and print who catches what.
     Sensitivity {
         /// Parts of test names.
         filters: Vec<String>,
@@ -72,6 +74,12 @@ enum Command {
         /// Only these faults.
         #[arg(long)]
         fault: Vec<String>,
+        /// Every test against every fault: hours.
+        #[arg(long)]
+        everything: bool,
+        /// Compare the matrix with the one in the repository.
+        #[arg(long)]
+        snapshot: bool,
         /// The seed of a run to repeat.
         #[arg(long)]
         seed: Option<u64>,
@@ -148,11 +156,16 @@ fn carry_out(command: Command) -> Result<bool> {
             pg,
             cases,
             fault,
+            everything,
+            snapshot,
             seed,
         } => {
             config.cases = cases;
             config.seed = seed.unwrap_or(config.seed);
-            sensitivity(pg, &config, &filters, &fault)
+            let matrix = sensitivity(pg, &config, &filters, &fault, everything)?;
+            // With some faults or tests left out, catching nothing proves nothing.
+            let whole = fault.is_empty() && filters.is_empty();
+            Ok(proven(&matrix, whole) && (!snapshot || as_before(&matrix)))
         }
         Command::Demo { pg, cases } => {
             config.cases = cases;
@@ -191,7 +204,13 @@ fn known(fault: &str) -> Result<()> {
     Ok(())
 }
 
-fn sensitivity(major: Major, config: &Config, filters: &[String], only: &[String]) -> Result<bool> {
+fn sensitivity(
+    major: Major,
+    config: &Config,
+    filters: &[String],
+    only: &[String],
+    everything: bool,
+) -> Result<Matrix> {
     for fault in only {
         known(fault)?;
     }
@@ -218,7 +237,11 @@ fn sensitivity(major: Major, config: &Config, filters: &[String], only: &[String
         config.cases,
         config.seed
     );
-    let matrix = faults::sensitivity(&server, &tests, &faults, config)?;
+    faults::sensitivity(&server, &tests, &faults, config, everything)
+}
+
+/// Prints the matrix and what is wrong with it.
+fn proven(matrix: &Matrix, whole: bool) -> bool {
     println!("\n{matrix}");
     for fault in matrix.escaped() {
         println!("nothing catches {}: {}", fault.name, fault.mistake);
@@ -226,16 +249,23 @@ fn sensitivity(major: Major, config: &Config, filters: &[String], only: &[String
     let idle = matrix.idle();
     if !idle.is_empty() {
         let names: Vec<&str> = idle.iter().map(|name| name.as_str()).collect();
-        println!("these tests catch no fault yet: {}", names.join(", "));
+        println!(
+            "these tests catch none of their faults: {}",
+            names.join(", ")
+        );
     }
     let idle_properties = matrix.idle_properties();
-    // With some faults or tests left out, catching nothing proves nothing.
-    let whole = only.is_empty() && filters.is_empty();
     if whole {
         for property in &idle_properties {
             println!("property {property} catches no fault at all");
         }
     }
     let proven = !whole || idle_properties.is_empty();
-    Ok(proven && matrix.escaped().is_empty() && matrix.broken.is_empty())
+    proven && matrix.escaped().is_empty() && matrix.broken.is_empty()
+}
+
+/// Is the matrix the one in the repository? (`INSTA_UPDATE=always` stores it.)
+fn as_before(matrix: &Matrix) -> bool {
+    let shown = matrix.to_string();
+    std::panic::catch_unwind(|| insta::assert_snapshot!("sensitivity", shown)).is_ok()
 }

@@ -16,14 +16,21 @@ pub(super) struct Manner<'a> {
     pub(super) guarded: bool,
     /// The symbol of the statement's own transaction, outside a larger one.
     pub(super) alone: Option<&'a str>,
+    /// The symbol of the wall clock during the statement, if it matters.
+    pub(super) timed: Option<&'a str>,
 }
 
 impl Manner<'_> {
     fn wrap(self, sql: &str) -> String {
+        const WATCH: &str = "SELECT clock_timestamp()";
+        let sql = match self.timed {
+            Some(_) => format!("{WATCH}; {sql}; {WATCH}"),
+            None => sql.to_owned(),
+        };
         match (self.guarded, self.alone) {
             (true, _) => format!("SAVEPOINT guard; {sql}"),
             (false, Some(_)) => format!("SELECT now(); {sql}"),
-            (false, None) => sql.to_owned(),
+            (false, None) => sql,
         }
     }
 
@@ -36,6 +43,11 @@ impl Manner<'_> {
                     if let Some(symbol) = self.alone {
                         note_now(judge, &first, symbol);
                     }
+                }
+                if let Some(symbol) = self.timed {
+                    let from = single(&replies.remove(0));
+                    let to = single(&replies.pop().unwrap_or_default());
+                    judge.clock.note_range(&from, &to, symbol);
                 }
                 if self.guarded {
                     judge
@@ -58,6 +70,11 @@ impl Manner<'_> {
     }
 }
 
+fn single(reply: &Reply) -> String {
+    let cell = reply.rows.first().and_then(|row| row.first());
+    cell.cloned().flatten().unwrap_or_default()
+}
+
 /// Notes the answer of `SELECT now()`.
 pub(super) fn note_now(judge: &mut Judge, reply: &Reply, symbol: &str) {
     if let Some(Some(now)) = reply.rows.first().and_then(|row| row.first()) {
@@ -78,6 +95,9 @@ pub(super) fn of_engine(
         Ok(mut replies) => replies.pop().unwrap_or_default(),
         Err(outcome) => return vec![outcome],
     };
+    if let Err(outcome) = learn(judge, judged) {
+        return vec![outcome];
+    }
     let cells = match weave {
         None => return vec![judge.values(reply.column())],
         Some(Weave::TargetList | Weave::Cte) => reply.rows.into_iter().next().unwrap_or_default(),
@@ -99,10 +119,36 @@ pub(super) fn of_engine(
     judged.iter().zip(cells).map(split).collect()
 }
 
+/// Finds out which ids and moments a statement made.
+fn learn(judge: &mut Judge, judged: &[Judged]) -> Result<(), Outcome> {
+    for one in judged {
+        if let Some(made) = &one.verdict.made {
+            judge
+                .learn_id(made)
+                .map_err(|failure| judge.failure(failure))?;
+        }
+    }
+    learn_moments(judge, judged);
+    Ok(())
+}
+
+/// What was added to the wall clock: the model knows how much.
+fn learn_moments(judge: &mut Judge, judged: &[Judged]) {
+    for one in judged {
+        let Some(after) = &one.verdict.after else {
+            continue;
+        };
+        for symbol in after.later_moments(one.entity.table()) {
+            judge.clock.note_later(&symbol);
+        }
+    }
+}
+
 /// The client's answers, `None` where the model alone judges.
 pub(super) fn of_client(
     judge: &mut Judge,
     judged: &[Judged],
+    end: &[String],
     manner: Manner<'_>,
 ) -> Option<Vec<Outcome>> {
     let mut statements = Vec::new();
@@ -114,10 +160,12 @@ pub(super) fn of_client(
             Client::Model => return None,
         }
     }
+    statements.extend(end.iter().map(String::as_str));
     let mut replies = match manner.send(judge, &statements.join("; ")) {
         Ok(replies) => replies.into_iter(),
         Err(outcome) => return Some(vec![outcome]),
     };
+    learn_moments(judge, judged);
     let mut outcomes = Vec::new();
     for one in judged {
         if let Client::Statements(own, answer) = &one.verdict.client {
@@ -139,10 +187,11 @@ fn read_answer(answer: &Answer, mut replies: Vec<Reply>) -> Vec<Option<String>> 
             .into_iter()
             .next()
             .flatten()],
-        Answer::Moved => {
-            let moved = replies.first().is_some_and(|reply| reply.count > 0);
+        Answer::Moved(number) => {
+            let moved = replies.get(*number).is_some_and(|reply| reply.count > 0);
             vec![Some(if moved { "t" } else { "f" }.to_owned())]
         }
+        Answer::Count => vec![replies.last().map(|reply| reply.count.to_string())],
         Answer::Inserted(id) => {
             let inserted = replies.last().is_some_and(|reply| reply.count > 0);
             vec![inserted.then(|| id.to_string())]
@@ -150,8 +199,9 @@ fn read_answer(answer: &Answer, mut replies: Vec<Reply>) -> Vec<Option<String>> 
     }
 }
 
-/// Whether two judges said the same. Inside PL/pgSQL an engine's CONTEXT has
-/// lines that the client's plain statements cannot have.
+/// Whether two judges said the same. Inside PL/pgSQL, and for the elements of a
+/// `*_many` (of which the heap engine alone knows which it is writing), a
+/// CONTEXT has lines that the others' cannot have.
 pub(super) fn same(left: &[Outcome], right: &[Outcome], ignore_context: bool) -> bool {
     left.len() == right.len()
         && left.iter().zip(right).all(|pair| match pair {
@@ -206,6 +256,14 @@ pub(super) fn meets(table: &Table, expect: &Expect, outcome: &Outcome) -> Result
                     .zip(values)
                     .all(|(row, value)| row_is(row, value))
         }
+        Expect::Hits(rows) => {
+            rows.len() == values.len()
+                && rows.iter().zip(values).all(|(row, value)| {
+                    let hit = value.as_deref().and_then(record::fields);
+                    hit.is_some_and(|hit| hit.len() == 2 && row_is(row, &hit[0]))
+                })
+        }
+        Expect::Values(wanted) => wanted == values,
     };
     if met {
         Ok(())

@@ -5,10 +5,10 @@ use super::answers::{self, Manner};
 use super::bench::Bench;
 use super::index::{self, Problem};
 use super::outcome::{Mismatch, Outcome};
-use super::walk::{engine_statement, Judged, Walk};
+use super::walk::{engine_statement, entities_of, Judged, Walk};
 use super::Engine;
-use crate::entity;
-use crate::model::{Expect, Row};
+use crate::entity::{self, Entity, Kind};
+use crate::model::{self, Expect, Row};
 use crate::plan::{Call, Plan, Step, Weave};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub fn execute(bench: &mut Bench, plan: &Plan) -> Result<Stats, Box<Mismatch>> {
         bench,
         plan,
         walk: Walk::new(plan),
+        entities: entities_of(plan),
         step: 0,
         stats: Stats::default(),
     };
@@ -58,6 +59,7 @@ struct Run<'a> {
     bench: &'a mut Bench,
     plan: &'a Plan,
     walk: Walk,
+    entities: Vec<&'static dyn Entity>,
     step: usize,
     stats: Stats,
 }
@@ -100,9 +102,14 @@ impl Run<'_> {
                 None => Ok(()),
             },
             Step::Commit | Step::Rollback | Step::Savepoint | Step::RollbackTo | Step::Release => {
+                let (mut before, _) = model::ended(&self.walk.world);
                 match self.walk.control(step) {
                     Some(sql) => {
-                        self.stats.committed |= *step == Step::Commit;
+                        if *step == Step::Commit {
+                            self.stats.committed = true;
+                            before.push(sql.clone());
+                            return self.end(&sql, &before.join("; "));
+                        }
                         self.everywhere(&sql)
                     }
                     None => Ok(()),
@@ -133,8 +140,18 @@ impl Run<'_> {
 
     /// A statement that must succeed everywhere and returns nothing.
     fn everywhere(&mut self, sql: &str) -> Agreed {
+        self.end(sql, sql)
+    }
+
+    /// The same, where the client has more to say.
+    fn end(&mut self, sql: &str, client: &str) -> Agreed {
         for i in 0..self.bench.judges.len() {
             let judge = &mut self.bench.judges[i];
+            let sql = if judge.engine == Engine::Client {
+                client
+            } else {
+                sql
+            };
             if let Err(failure) = judge.run(sql) {
                 let answers = vec![(judge.engine, failure.to_string())];
                 return Err(self.mismatch(sql, "a control statement failed", answers, None));
@@ -150,6 +167,7 @@ impl Run<'_> {
         } else {
             Some(self.walk.next_transaction())
         };
+        let wall = self.walk.next_statement();
         let judgement = match self.walk.judge(calls) {
             Ok(judgement) => judgement,
             Err(function) => {
@@ -163,15 +181,24 @@ impl Run<'_> {
         };
         let fails = judgement.fails();
         let guarded = symbol.is_none() && (fails || self.plan.savepoint_each);
+        let timed = judgement
+            .judged
+            .iter()
+            .any(|one| one.entity.table().has_wall());
         let manner = Manner {
             guarded,
             alone: symbol.as_deref(),
+            timed: timed.then_some(wall.as_str()),
+        };
+        let end = match &symbol {
+            Some(_) if !fails => model::ended(&judgement.after).0,
+            _ => Vec::new(),
         };
         let statement = engine_statement(calls, weave);
         let mut outcomes = Vec::new();
         for judge in &mut self.bench.judges {
             let outcome = if judge.engine == Engine::Client {
-                answers::of_client(judge, &judgement.judged, manner)
+                answers::of_client(judge, &judgement.judged, &end, manner)
             } else {
                 Some(answers::of_engine(
                     judge,
@@ -192,7 +219,7 @@ impl Run<'_> {
         } else {
             self.stats.calls += calls.len() as u64;
             self.stats.committed |= symbol.is_some();
-            self.walk.world = judgement.after;
+            self.walk.keep(judgement.after);
         }
         Ok(())
     }
@@ -225,7 +252,8 @@ impl Run<'_> {
             {
                 return disagree(&format!("the connection of {} was lost", engine.name()));
             }
-            if !answers::same(reference, outcome, weave.is_some()) {
+            let many = judged.iter().any(|one| one.function.kind == Kind::Many);
+            if !answers::same(reference, outcome, weave.is_some() || many) {
                 return disagree(&format!(
                     "{} and {} answer differently",
                     first.name(),
@@ -240,13 +268,15 @@ impl Run<'_> {
     }
 
     fn check_tables(&mut self) -> Agreed {
-        for entity in entity::all() {
+        for entity in self.entities.clone() {
             let table = entity.table();
             let sql = format!("SELECT x FROM {} x ORDER BY {}", table.name, table.key);
             let mut answers = Vec::new();
             for judge in &mut self.bench.judges {
                 let outcome = match judge.run(&sql) {
-                    Ok(mut replies) => judge.values(replies.pop().unwrap_or_default().column()),
+                    Ok(mut replies) => judge
+                        .values(replies.pop().unwrap_or_default().column())
+                        .sorted(),
                     Err(failure) => judge.failure(failure),
                 };
                 answers.push((judge.engine, outcome));
@@ -278,10 +308,22 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whose indexes are checked: those that the plan is about, not those of
+    /// the rows it refers to.
+    fn checked(&self) -> Vec<&'static dyn Entity> {
+        let own = self.plan.entity.as_str();
+        let besides = entity::by_name(own).map_or(&[][..], |entity| entity.also_writes());
+        let about = |entity: &&'static dyn Entity| {
+            let name = entity.table().entity;
+            name == own || besides.contains(&name)
+        };
+        self.entities.iter().copied().filter(about).collect()
+    }
+
     fn check_indexes(&mut self) -> Agreed {
         let in_transaction = self.walk.in_transaction();
         for i in 0..self.bench.judges.len() {
-            for entity in entity::all() {
+            for entity in self.checked() {
                 for index in entity.table().indexes {
                     let judge = &mut self.bench.judges[i];
                     if let Err(problem) = index::check(judge, entity.table(), index, in_transaction)
@@ -295,11 +337,16 @@ impl Run<'_> {
     }
 
     fn amcheck(&mut self) -> Agreed {
+        for i in 0..self.bench.judges.len() {
+            if let Err(problem) = index::caliber_check(&mut self.bench.judges[i]) {
+                return Err(self.problem(i, "caliber_check()", problem));
+            }
+        }
         if !self.bench.amcheck {
             return Ok(());
         }
         for i in 0..self.bench.judges.len() {
-            for entity in entity::all() {
+            for entity in self.checked() {
                 if let Err(problem) = index::amcheck(&mut self.bench.judges[i], entity.table()) {
                     return Err(self.problem(i, "amcheck", problem));
                 }

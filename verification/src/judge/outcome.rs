@@ -27,6 +27,19 @@ impl Outcome {
         }
     }
 
+    /// Values in the order of their text: rows in the order of their keys,
+    /// those that were made up for comparison included.
+    #[must_use]
+    pub fn sorted(self) -> Self {
+        match self {
+            Self::Values(mut values) => {
+                values.sort();
+                Self::Values(values)
+            }
+            other => other,
+        }
+    }
+
     /// The SQLSTATE of an error.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 //! each step, what each call must give, and which SQL says the same.
 
 use crate::entity::{self, Entity, Function, Shape};
-use crate::model::{Client, Expect, Verdict, World};
+use crate::model::{self, Client, Expect, Verdict, World};
 use crate::plan::{Call, Plan, Step, Weave};
 use crate::value::quote;
 
@@ -42,6 +42,7 @@ pub(super) struct Walk {
     pub(super) world: World,
     transaction: Option<Transaction>,
     transactions: usize,
+    statements: usize,
 }
 
 impl Walk {
@@ -50,6 +51,7 @@ impl Walk {
             world: World::new(plan.on_duplicate_return),
             transaction: None,
             transactions: 0,
+            statements: 0,
         }
     }
 
@@ -63,6 +65,13 @@ impl Walk {
         let symbol = format!("<t{}>", self.transactions);
         self.world.now.clone_from(&symbol);
         symbol
+    }
+
+    /// A new statement begins; the symbol of the wall clock is returned.
+    pub(super) fn next_statement(&mut self) -> String {
+        self.statements += 1;
+        self.world.statement = self.statements;
+        model::moment::wall(self.statements)
     }
 
     /// Follows a step that controls transactions and returns its SQL; `None`
@@ -84,6 +93,7 @@ impl Walk {
         match step {
             Step::Commit => {
                 self.transaction = None;
+                self.world = model::ended(&self.world).1;
                 Some("COMMIT".to_owned())
             }
             Step::Rollback => {
@@ -108,6 +118,15 @@ impl Walk {
         }
     }
 
+    /// The calls of a step came to their end: these rows are there now.
+    pub(super) fn keep(&mut self, after: World) {
+        self.world = if self.in_transaction() {
+            after
+        } else {
+            model::ended(&after).1
+        };
+    }
+
     /// Judges the calls of a step; the world is as before.
     ///
     /// # Errors
@@ -117,8 +136,8 @@ impl Walk {
         let mut after = self.world.clone();
         for call in calls {
             let (entity, function) =
-                entity::function(&call.function).ok_or_else(|| call.function.clone())?;
-            let verdict = entity.judge(&after, call);
+                entity::function_named(&call.function).ok_or_else(|| call.function.clone())?;
+            let verdict = model::judge(entity, function, &after, call);
             if let Some(next) = &verdict.after {
                 after = next.clone();
             }
@@ -137,9 +156,35 @@ impl Walk {
     }
 }
 
+/// The entities that a plan is about, parents before children: that of the
+/// plan, those of its calls, and those that they write besides.
+pub(super) fn entities_of(plan: &Plan) -> Vec<&'static dyn Entity> {
+    let calls = plan.steps.iter().flat_map(|step| match step {
+        Step::Call(call) => std::slice::from_ref(call),
+        Step::Together { calls, .. } => calls.as_slice(),
+        _ => &[],
+    });
+    let called: Vec<&dyn Entity> = calls
+        .filter_map(|call| entity::function_named(&call.function))
+        .map(|(entity, _)| entity)
+        .chain(entity::by_name(&plan.entity))
+        .collect();
+    entity::described()
+        .iter()
+        .copied()
+        .filter(|entity| {
+            let name = entity.table().entity;
+            called
+                .iter()
+                .any(|other| other.table().entity == name || other.also_writes().contains(&name))
+        })
+        .collect()
+}
+
 /// The statement by which an engine makes the calls.
 pub(super) fn engine_statement(calls: &[Call], weave: Option<Weave>) -> String {
-    let shape = |call: &Call| entity::function(&call.function).map(|(_, function)| function.shape);
+    let shape =
+        |call: &Call| entity::function_named(&call.function).map(|(_, function)| function.shape);
     let Some(weave) = weave else {
         return match calls.first() {
             Some(call) if shape(call) == Some(Shape::Set) => {
@@ -239,18 +284,19 @@ pub fn script(plan: &Plan) -> Vec<ScriptLine> {
                 continue;
             }
             Step::CheckTables => {
-                for entity in entity::all() {
+                for entity in entities_of(plan) {
                     push(format!("TABLE {}", entity.table().name), vec![], None);
                 }
                 continue;
             }
             Step::CheckIndexes => {
-                for sql in super::index::script() {
+                for sql in super::index::script(&entities_of(plan)) {
                     push(sql, vec![], None);
                 }
                 continue;
             }
             Step::Amcheck => {
+                push("SELECT * FROM caliber_check()".to_owned(), vec![], None);
                 push(
                     "SELECT 'amcheck of every index and table'".to_owned(),
                     vec![],
@@ -271,6 +317,7 @@ pub fn script(plan: &Plan) -> Vec<ScriptLine> {
         if !walk.in_transaction() {
             walk.next_transaction();
         }
+        walk.next_statement();
         let Ok(judgement) = walk.judge(calls) else {
             continue;
         };
@@ -298,7 +345,7 @@ pub fn script(plan: &Plan) -> Vec<ScriptLine> {
         };
         push(sql, client, Some(expected.join(" · ")));
         if !judgement.fails() {
-            walk.world = judgement.after;
+            walk.keep(judgement.after);
         }
     }
     lines

@@ -3,11 +3,18 @@
 //! knows which rows are there; the words of step 4 are the client's business.
 
 mod arguments;
+mod many;
+pub mod moment;
+mod updates;
 mod verdict;
 mod world;
 
-pub use arguments::{check_arguments, Args, Refusal, Updates};
+pub use arguments::{check_arguments, Args, Refusal};
+pub use many::insert_all;
+pub use updates::{not_empty, read_many, Updates};
 pub use verdict::{
-    delete, get, insert, list, moved, present, refused, update, Answer, Client, Expect, Verdict,
+    delete, ended, get, helper, insert, judge, limit, limit_sql, list, list_by, look, moved,
+    present, refuse, refused, repeat, rows, set_list, update, Answer, Client, Expect, Made,
+    Verdict,
 };
 pub use world::{Row, World};

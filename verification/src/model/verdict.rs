@@ -1,10 +1,9 @@
 //! Verdicts: what must come of a call, and the statements by which the client
 //! does the same (`api.md` §1.5).
 
-use super::world::sql_of;
+use super::moment::sql_of;
 use super::{check_arguments, Args, Refusal, Row, World};
-use crate::entity::{Entity, Function};
-use crate::plan::Call;
+use crate::entity::{Entity, Function, Kind};
 use crate::session::shorten;
 use crate::value::Value;
 use std::fmt;
@@ -21,6 +20,11 @@ pub enum Expect {
     Row(Option<Row>),
     /// Rows in this order.
     Rows(Vec<Row>),
+    /// Rows in this order, each with something beside it that the model does
+    /// not compute: a distance.
+    Hits(Vec<Row>),
+    /// Values in this order.
+    Values(Vec<Option<String>>),
 }
 
 impl fmt::Display for Expect {
@@ -38,8 +42,16 @@ impl fmt::Display for Expect {
             Self::Value(value) => f.write_str(value.as_deref().unwrap_or("NULL")),
             Self::Row(None) => f.write_str("NULL"),
             Self::Row(Some(one)) => f.write_str(&row(one)),
-            Self::Rows(rows) if rows.is_empty() => f.write_str("no rows"),
-            Self::Rows(rows) => f.write_str(&rows.iter().map(row).collect::<Vec<_>>().join("\n")),
+            Self::Rows(rows) | Self::Hits(rows) if rows.is_empty() => f.write_str("no rows"),
+            Self::Rows(rows) | Self::Hits(rows) => {
+                f.write_str(&rows.iter().map(row).collect::<Vec<_>>().join("\n"))
+            }
+            Self::Values(values) => {
+                let shown = values
+                    .iter()
+                    .map(|value| value.as_deref().unwrap_or("NULL"));
+                f.write_str(&shown.collect::<Vec<_>>().join("\n"))
+            }
         }
     }
 }
@@ -49,12 +61,14 @@ impl fmt::Display for Expect {
 pub enum Answer {
     /// The id if the last statement inserted a row, else NULL.
     Inserted(Uuid),
-    /// Whether the first statement changed a row.
-    Moved,
+    /// Whether the statement of this number changed a row.
+    Moved(usize),
     /// The rows of the last statement.
     Rows,
     /// The row of the last statement, NULL if there is none.
     Row,
+    /// How many rows the last statement changed.
+    Count,
     /// This value, if all statements succeed.
     Fixed(Option<String>),
 }
@@ -68,6 +82,16 @@ pub enum Client {
     Statements(Vec<String>, Answer),
 }
 
+/// An id that a call makes by itself. The model, and the client, use one of
+/// their own in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The model's id.
+    pub id: Uuid,
+    /// A query for what an engine may have made in its place.
+    pub query: String,
+}
+
 /// The judgement of a call.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -77,23 +101,112 @@ pub struct Verdict {
     pub client: Client,
     /// The rows after the call; `None` if nothing changes.
     pub after: Option<World>,
+    /// The id of a row that the call makes besides.
+    pub made: Option<Made>,
+}
+
+impl Verdict {
+    /// A verdict on a call that changes nothing.
+    #[must_use]
+    pub fn new(expect: Expect, client: Client) -> Self {
+        Self {
+            expect,
+            client,
+            after: None,
+            made: None,
+        }
+    }
+
+    /// The same; the client reads other rows first, as the call does.
+    #[must_use]
+    pub fn reading(mut self, mut before: Vec<String>) -> Self {
+        if let Client::Statements(statements, answer) = &mut self.client {
+            if let Answer::Moved(number) = answer {
+                *number += before.len();
+            }
+            before.append(statements);
+            *statements = before;
+        }
+        self
+    }
+
+    /// Whether the client writes.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        let Client::Statements(statements, _) = &self.client else {
+            return false;
+        };
+        let writes = |sql: &String| {
+            let words = ["INSERT INTO ", "UPDATE caliber", "DELETE FROM "];
+            words.iter().any(|word| sql.contains(word))
+        };
+        self.after.is_some() && statements.iter().any(writes)
+    }
+
+    /// A verdict on a call that leaves these rows; an error leaves none.
+    #[must_use]
+    pub fn leaving(expect: Expect, client: Client, after: World) -> Self {
+        let after = (!matches!(expect, Expect::Error(_))).then_some(after);
+        Self {
+            after,
+            ..Self::new(expect, client)
+        }
+    }
+}
+
+/// Judges a call: what every function does alike here, the rest by its entity.
+#[must_use]
+pub fn judge(
+    entity: &dyn Entity,
+    function: &'static Function,
+    world: &World,
+    call: &crate::plan::Call,
+) -> Verdict {
+    let args = Args::new(function, call);
+    let key = args.id(entity.table().key);
+    if function.kind == Kind::Get {
+        return get(entity, world, key);
+    }
+    if let Err(sqlstate) = check_arguments(&args) {
+        return refused(Refusal::Checked(sqlstate));
+    }
+    match key {
+        Some(key) if function.kind == Kind::Delete => delete(entity, world, key),
+        _ => entity.judge(world, &args),
+    }
+}
+
+/// What the end of a transaction does: the client's statements, and the rows
+/// afterwards.
+#[must_use]
+pub fn ended(world: &World) -> (Vec<String>, World) {
+    let mut statements = Vec::new();
+    let mut world = world.clone();
+    for entity in crate::entity::described() {
+        if let Some((own, after)) = entity.commit(&world) {
+            statements.extend(own);
+            world = after;
+        }
+    }
+    (statements, world)
 }
 
 /// A refusal by step 1 or 3.
 #[must_use]
 pub fn refused(refusal: Refusal) -> Verdict {
     match refusal {
-        Refusal::Checked(sqlstate) => Verdict {
-            expect: Expect::Error(sqlstate),
-            client: Client::Model,
-            after: None,
-        },
-        Refusal::Input(sqlstate, statement) => Verdict {
-            expect: Expect::Error(sqlstate),
-            client: Client::Statements(vec![statement], Answer::Rows),
-            after: None,
-        },
+        Refusal::Checked(sqlstate) => Verdict::new(Expect::Error(sqlstate), Client::Model),
+        Refusal::Input(sqlstate, statement) => Verdict::new(
+            Expect::Error(sqlstate),
+            Client::Statements(vec![statement], Answer::Rows),
+        ),
     }
+}
+
+/// A refusal by step 3 with this SQLSTATE.
+#[must_use]
+pub fn refuse(sqlstate: &'static str) -> Verdict {
+    refused(Refusal::Checked(sqlstate))
 }
 
 fn boolean(value: bool) -> Expect {
@@ -106,13 +219,9 @@ pub fn present(statements: Vec<String>, value: bool) -> Verdict {
     let expect = boolean(value);
     let answer = match &expect {
         Expect::Value(text) => Answer::Fixed(text.clone()),
-        _ => Answer::Moved,
+        _ => Answer::Moved(0),
     };
-    Verdict {
-        expect,
-        client: Client::Statements(statements, answer),
-        after: None,
-    }
+    Verdict::new(expect, Client::Statements(statements, answer))
 }
 
 /// `*_get`.
@@ -126,11 +235,45 @@ pub fn get(entity: &dyn Entity, world: &World, id: Option<Uuid>) -> Verdict {
         ),
         None => format!("SELECT x FROM {} x WHERE {} = NULL", table.name, table.key),
     };
-    Verdict {
-        expect: Expect::Row(id.and_then(|id| world.row(table, id)).cloned()),
-        client: Client::Statements(vec![statement], Answer::Row),
-        after: None,
+    Verdict::new(
+        Expect::Row(id.and_then(|id| world.row(table, id)).cloned()),
+        Client::Statements(vec![statement], Answer::Row),
+    )
+}
+
+/// Rows that a query answers with.
+#[must_use]
+pub fn rows(statement: String, rows: Vec<Row>) -> Verdict {
+    Verdict::new(
+        Expect::Rows(rows),
+        Client::Statements(vec![statement], Answer::Rows),
+    )
+}
+
+/// The statement that reads one row, as a verb does first.
+#[must_use]
+pub fn look(entity: &dyn Entity, id: Uuid) -> String {
+    let table = entity.table();
+    format!(
+        "SELECT x FROM {} x WHERE {} = '{id}'",
+        table.name, table.key
+    )
+}
+
+/// At most `max_rows` of them.
+#[must_use]
+pub fn limit<T>(args: &Args<'_>, mut items: Vec<T>) -> Vec<T> {
+    if let Some(most) = args.int("max_rows") {
+        items.truncate(usize::try_from(most).unwrap_or(0));
     }
+    items
+}
+
+/// `LIMIT max_rows`, if it is given.
+#[must_use]
+pub fn limit_sql(args: &Args<'_>) -> String {
+    args.int("max_rows")
+        .map_or_else(String::new, |most| format!(" LIMIT {most}"))
 }
 
 /// A list by key, of the rows that `wanted` accepts; `condition` is the same in SQL.
@@ -138,36 +281,38 @@ pub fn get(entity: &dyn Entity, world: &World, id: Option<Uuid>) -> Verdict {
 pub fn list(
     entity: &dyn Entity,
     world: &World,
-    function: &Function,
-    call: &Call,
+    args: &Args<'_>,
     condition: &str,
     wanted: impl Fn(&Row) -> bool,
 ) -> Verdict {
-    if let Err(sqlstate) = check_arguments(function, call) {
-        return refused(Refusal::Checked(sqlstate));
-    }
     let table = entity.table();
-    let args = Args::new(function, call);
-    let (max_rows, after) = (args.int("max_rows"), args.id("after"));
-    let rows = world
+    let after = args.id("after");
+    let found = world
         .rows(table)
         .filter(|(id, row)| after.is_none_or(|after| **id > after) && wanted(row))
         .map(|(_, row)| row.clone())
-        .take(max_rows.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0)))
         .collect();
     let mut statement = format!("SELECT x FROM {} x WHERE {condition}", table.name);
     if let Some(after) = after {
         statement += &format!(" AND {} > '{after}'", table.key);
     }
-    statement += &format!(" ORDER BY {}", table.key);
-    if let Some(n) = max_rows {
-        statement += &format!(" LIMIT {n}");
-    }
-    Verdict {
-        expect: Expect::Rows(rows),
-        client: Client::Statements(vec![statement], Answer::Rows),
-        after: None,
-    }
+    statement += &format!(" ORDER BY {}{}", table.key, limit_sql(args));
+    rows(statement, limit(args, found))
+}
+
+/// A list by key, of the rows whose column has this value.
+#[must_use]
+pub fn list_by(
+    entity: &dyn Entity,
+    world: &World,
+    args: &Args<'_>,
+    column: &str,
+    value: &Value,
+) -> Verdict {
+    let condition = format!("{column} = {}", value.sql());
+    list(entity, world, args, &condition, |row| {
+        row.cell(entity.table(), column) == value
+    })
 }
 
 /// A create: one INSERT of all columns, or what `on_duplicate = return` makes of it.
@@ -186,11 +331,10 @@ pub fn insert(entity: &dyn Entity, world: &World, row: Row) -> Verdict {
             table.key, table.name, table.key
         );
         if existed {
-            return Verdict {
-                expect: Expect::Value(Some(id.to_string())),
-                client: Client::Statements(vec![look], Answer::Rows),
-                after: None,
-            };
+            return Verdict::new(
+                Expect::Value(Some(id.to_string())),
+                Client::Statements(vec![look], Answer::Rows),
+            );
         }
         statement += &format!(" ON CONFLICT ({}) DO NOTHING", table.key);
     }
@@ -199,15 +343,13 @@ pub fn insert(entity: &dyn Entity, world: &World, row: Row) -> Verdict {
         Ok(()) => Expect::Value(Some(id.to_string())),
         Err(sqlstate) => Expect::Error(sqlstate),
     };
-    let after = (!matches!(expect, Expect::Error(_))).then_some(after);
-    Verdict {
-        expect,
-        client: Client::Statements(vec![statement], Answer::Inserted(id)),
-        after,
-    }
+    let client = Client::Statements(vec![statement], Answer::Inserted(id));
+    Verdict::leaving(expect, client, after)
 }
 
-fn set_list(entity: &dyn Entity, changes: &[(&str, Value)]) -> String {
+/// The `SET` list of these changes.
+#[must_use]
+pub fn set_list(entity: &dyn Entity, changes: &[(&str, Value)]) -> String {
     let table = entity.table();
     let sets: Vec<String> = changes
         .iter()
@@ -231,15 +373,12 @@ pub fn update(entity: &dyn Entity, world: &World, id: Uuid, changes: &[(&str, Va
         Ok(found) => boolean(found),
         Err(sqlstate) => Expect::Error(sqlstate),
     };
-    let after = (!matches!(expect, Expect::Error(_))).then_some(after);
-    Verdict {
-        expect,
-        client: Client::Statements(vec![statement], Answer::Moved),
-        after,
-    }
+    let client = Client::Statements(vec![statement], Answer::Moved(0));
+    Verdict::leaving(expect, client, after)
 }
 
-/// A verb that found the row where it must be: the UPDATE repeats what was checked.
+/// A verb that found the row where it must be: it reads the row, and the UPDATE
+/// repeats what was checked.
 #[must_use]
 pub fn moved(
     entity: &dyn Entity,
@@ -254,37 +393,51 @@ pub fn moved(
         (&mut verdict.client, world.row(table, id))
     {
         if let Some(statement) = statements.first_mut() {
-            for column in checked {
-                *statement += &format!(
-                    " AND {column} IS NOT DISTINCT FROM {}",
-                    row.cell(table, column).sql()
-                );
-            }
+            *statement += &repeat(table, row, checked);
         }
     }
-    verdict
+    verdict.reading(vec![look(entity, id)])
+}
+
+/// What was checked, as the conditions that an UPDATE adds.
+#[must_use]
+pub fn repeat(table: &crate::entity::Table, row: &Row, checked: &[&str]) -> String {
+    checked
+        .iter()
+        .map(|column| {
+            let value = row.cell(table, column).sql();
+            format!(" AND {column} IS NOT DISTINCT FROM {value}")
+        })
+        .collect()
+}
+
+/// A function of the harness that changes columns of a row by plain SQL, in
+/// every judge's database.
+#[must_use]
+pub fn helper(
+    entity: &dyn Entity,
+    world: &World,
+    args: &Args<'_>,
+    changes: &[(&str, Value)],
+) -> Verdict {
+    let Some(id) = args.id(entity.table().key) else {
+        return refuse("22004");
+    };
+    let found = update(entity, world, id, changes);
+    let client = Client::Statements(vec![format!("SELECT {}", args.sql())], Answer::Rows);
+    Verdict { client, ..found }
 }
 
 /// A delete.
 #[must_use]
-pub fn delete(entity: &dyn Entity, world: &World, function: &Function, call: &Call) -> Verdict {
+pub fn delete(entity: &dyn Entity, world: &World, id: Uuid) -> Verdict {
     let table = entity.table();
-    if let Err(sqlstate) = check_arguments(function, call) {
-        return refused(Refusal::Checked(sqlstate));
-    }
-    let Some(id) = Args::new(function, call).id(table.key) else {
-        return refused(Refusal::Checked("22004"));
-    };
     let statement = format!("DELETE FROM {} WHERE {} = '{id}'", table.name, table.key);
     let mut after = world.clone();
     let expect = match after.delete(entity, id) {
         Ok(found) => boolean(found),
         Err(sqlstate) => Expect::Error(sqlstate),
     };
-    let after = (!matches!(expect, Expect::Error(_))).then_some(after);
-    Verdict {
-        expect,
-        client: Client::Statements(vec![statement], Answer::Moved),
-        after,
-    }
+    let client = Client::Statements(vec![statement], Answer::Moved(0));
+    Verdict::leaving(expect, client, after)
 }

@@ -1,5 +1,6 @@
 //! Tables in memory, with the constraints that every table has.
 
+use super::moment::sql_of;
 use crate::entity::{self, Clock, Entity, Table};
 use crate::value::Value;
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// A row: one value per column, in attribute order. A timestamp that a call
-/// makes is the symbol of its transaction (`World::now`).
+/// makes is a symbol ([`World::now`], [`World::wall`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     table: &'static str,
@@ -74,39 +75,43 @@ impl Row {
                 .zip(table.columns)
                 .all(|((cell, server), column)| match (cell.text(), server) {
                     (None, None) => true,
-                    (Some(cell), Some(server)) => match column.clock {
-                        Clock::Wall => server == column.name,
-                        _ => column.ty.same(&cell, server),
-                    },
+                    (Some(cell), Some(server)) => column.ty.same(&cell, server),
                     _ => false,
                 })
     }
 
-    /// The values as SQL for an INSERT of all columns.
+    /// An INSERT of all columns.
     #[must_use]
     pub fn insert_sql(&self, table: &Table) -> String {
+        Self::insert_all_sql(table, std::slice::from_ref(self))
+    }
+
+    /// An INSERT of all columns of several rows.
+    #[must_use]
+    pub fn insert_all_sql(table: &Table, rows: &[Self]) -> String {
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|row| format!("({})", row.values_sql(table)))
+            .collect();
+        format!(
+            "INSERT INTO {} ({}) VALUES {}",
+            table.name,
+            columns.join(", "),
+            rows.join(", ")
+        )
+    }
+
+    /// The values as SQL, in attribute order.
+    #[must_use]
+    pub fn values_sql(&self, table: &Table) -> String {
         let values: Vec<String> = self
             .cells
             .iter()
             .zip(table.columns)
             .map(|(cell, column)| sql_of(column.clock, cell))
             .collect();
-        format!(
-            "INSERT INTO {} ({}) VALUES ({})",
-            table.name,
-            columns.join(", "),
-            values.join(", ")
-        )
-    }
-}
-
-/// A cell as SQL: a timestamp that the call makes is made by the statement too.
-pub(super) fn sql_of(clock: Clock, cell: &Value) -> String {
-    match (clock, cell) {
-        (_, Value::Null) | (Clock::None, _) => cell.sql(),
-        (Clock::Transaction, _) => "now()".to_owned(),
-        (Clock::Wall, _) => "clock_timestamp()".to_owned(),
+        values.join(", ")
     }
 }
 
@@ -116,6 +121,8 @@ pub struct World {
     tables: BTreeMap<&'static str, Arc<BTreeMap<Uuid, Row>>>,
     /// The symbol of the current transaction's start.
     pub now: String,
+    /// The number of the current statement.
+    pub statement: usize,
     /// `caliber.on_duplicate = return`.
     pub on_duplicate_return: bool,
 }
@@ -150,6 +157,28 @@ impl World {
         Value::Text(self.now.clone())
     }
 
+    /// The wall clock during the current statement, as a cell.
+    #[must_use]
+    pub fn wall(&self) -> Value {
+        Value::Text(super::moment::wall(self.statement))
+    }
+
+    /// The wall clock symbols in a table's rows to which something was added.
+    #[must_use]
+    pub fn later_moments(&self, table: &Table) -> Vec<String> {
+        if !table.has_wall() {
+            return Vec::new();
+        }
+        let symbols = self.rows(table).flat_map(|(_, row)| {
+            let cells = row.cells.iter().zip(table.columns);
+            cells.filter(|(_, column)| column.clock == Clock::Wall)
+        });
+        symbols
+            .filter_map(|(cell, _)| cell.text())
+            .filter(|symbol| symbol.starts_with("<w") && symbol.contains('+'))
+            .collect()
+    }
+
     fn put(&mut self, table: &Table, id: Uuid, row: Row) {
         Arc::make_mut(self.tables.entry(table.name).or_default()).insert(id, row);
     }
@@ -159,16 +188,53 @@ impl World {
     /// # Errors
     /// 23502, 23514, 23505, 23503, in the order in which PostgreSQL looks.
     pub fn insert(&mut self, entity: &dyn Entity, row: Row) -> Result<(), &'static str> {
+        self.insert_all(entity, vec![row])
+    }
+
+    /// Inserts rows by one statement: their foreign keys are checked when all
+    /// are there.
+    ///
+    /// # Errors
+    /// As [`World::insert`].
+    pub fn insert_all(&mut self, entity: &dyn Entity, rows: Vec<Row>) -> Result<(), &'static str> {
         let table = entity.table();
-        let Some(id) = row.id(table, table.key) else {
-            return Err("23502");
-        };
-        check_row(entity, &row)?;
-        if self.row(table, id).is_some() {
-            return Err("23505");
+        let mut ids = Vec::new();
+        for row in rows {
+            check_row(entity, &row)?;
+            let Some(id) = row.id(table, table.key) else {
+                return Err("23502");
+            };
+            if self.row(table, id).is_some() || self.is_taken(table, id, &row) {
+                return Err("23505");
+            }
+            self.put(table, id, row);
+            ids.push(id);
         }
-        self.put(table, id, row);
-        self.check_references(table, id)
+        ids.into_iter()
+            .try_for_each(|id| self.check_references(table, id))
+    }
+
+    /// Whether another row than `id` stands in the way of `row` in a unique
+    /// index. (NULLs are never equal.)
+    fn is_taken(&self, table: &Table, id: Uuid, row: &Row) -> bool {
+        table
+            .indexes
+            .iter()
+            .filter(|index| index.unique && index.holds.0(row))
+            .any(|index| {
+                let key = |row: &'_ Row| -> Vec<Value> {
+                    index
+                        .columns
+                        .iter()
+                        .map(|column| row.cell(table, column).clone())
+                        .collect()
+                };
+                let wanted = key(row);
+                !wanted.contains(&Value::Null)
+                    && self.rows(table).any(|(other, row)| {
+                        *other != id && index.holds.0(row) && key(row) == wanted
+                    })
+            })
     }
 
     /// Changes a row that is there.
@@ -189,6 +255,9 @@ impl World {
             row.set(table, column, value.clone());
         }
         check_row(entity, &row)?;
+        if self.is_taken(table, id, &row) {
+            return Err("23505");
+        }
         self.put(table, id, row);
         self.check_references(table, id)?;
         Ok(true)
@@ -207,7 +276,7 @@ impl World {
         let Some(removed) = removed else {
             return Ok(false);
         };
-        for child in entity::all() {
+        for child in entity::described() {
             for key in child
                 .table()
                 .foreign_keys
@@ -264,15 +333,22 @@ impl World {
 }
 
 fn check_row(entity: &dyn Entity, row: &Row) -> Result<(), &'static str> {
+    let columns = entity.table().columns;
     let missing = row
         .cells
         .iter()
-        .zip(entity.table().columns)
+        .zip(columns)
         .any(|(cell, column)| column.not_null && cell.is_null());
     if missing {
         return Err("23502");
     }
-    if entity.checks(row) {
+    let in_sets = row.cells.iter().zip(columns).all(|(cell, column)| {
+        column.one_of.is_empty()
+            || cell
+                .text()
+                .is_none_or(|text| column.one_of.contains(&text.as_str()))
+    });
+    if in_sets && entity.checks(row) {
         Ok(())
     } else {
         Err("23514")

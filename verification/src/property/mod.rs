@@ -6,6 +6,7 @@ mod check;
 mod parts;
 
 pub use check::{check, regressions, Checked};
+pub use parts::spoil;
 
 use crate::entity::ids::{Ids, ABSENT, SLOTS};
 use crate::entity::Entity;
@@ -87,7 +88,7 @@ pub static ALL: [Property; 9] = [
     Property {
         number: 6,
         name: "timestamp_consistency",
-        promise: "timestamps are the start of the transaction",
+        promise: "timestamps are the start of the transaction, or the wall clock during the call",
         plans: timestamps,
     },
     Property {
@@ -413,10 +414,11 @@ fn new_key(create: &Call) -> Value {
     create.given("id").cloned().unwrap_or(Value::Null)
 }
 
-/// The id of the row that a change names.
+/// The id of the row that a change names, or makes.
 fn old_key(entity: &dyn Entity, change: &Call) -> Value {
     change
         .given(entity.table().key)
+        .or_else(|| change.given("id"))
         .cloned()
         .unwrap_or(Value::Null)
 }

@@ -2,7 +2,7 @@
 
 use super::{isolation, key};
 use crate::entity::ids::{Ids, SLOTS};
-use crate::entity::{self, Entity};
+use crate::entity::{self, Entity, Kind};
 use crate::plan::{Call, Isolation, Plan, Step};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -110,27 +110,29 @@ pub(super) fn bad(entity: &'static dyn Entity, ids: Ids) -> BoxedStrategy<Call> 
         1 => Just(entity.delete(key(entity, ids, 0))),
     ]
     .prop_flat_map(|call| prop::sample::select(spoil(&call)));
-    let updates = entity.bad_updates(&ids).prop_map(move |updates| {
-        let table = entity.table();
-        Call::new(&format!("caliber_{}_update", table.entity))
-            .arg(table.key, key(entity, ids, 0))
-            .arg("updates", Value::Json(updates))
-    });
-    prop_oneof![
-        5 => spoilt,
-        3 => updates,
-        2 => entity.bad_create(&ids),
+    let mut bad = vec![
+        (5, spoilt.boxed()),
+        (2, entity.bad_create(&ids)),
         // A duplicate, more often than not.
-        1 => entity.create(&ids, 0),
-    ]
-    .boxed()
+        (1, entity.create(&ids, 0)),
+    ];
+    if let Some(updates) = entity.bad_updates(&ids) {
+        let table = entity.table();
+        let call = updates.prop_map(move |updates| {
+            Call::new(&format!("caliber_{}_update", table.entity))
+                .arg(table.key, key(entity, ids, 0))
+                .arg("updates", Value::Json(updates))
+        });
+        bad.push((3, call.boxed()));
+    }
+    proptest::strategy::Union::new_weighted(bad).boxed()
 }
 
 /// Every way in which `api.md` §1.4 step 1 refuses one argument of a call. A
 /// call without such an argument comes back as it is.
-fn spoil(call: &Call) -> Vec<Call> {
+pub fn spoil(call: &Call) -> Vec<Call> {
     let mut spoilt = Vec::new();
-    let Some((_, function)) = entity::function(&call.function) else {
+    let Some((_, function)) = entity::function_named(&call.function) else {
         return vec![call.clone()];
     };
     for param in function.params {
@@ -165,8 +167,30 @@ fn spoil(call: &Call) -> Vec<Call> {
                     spoilt.push(call.clone().with(param.name, Value::Json(json.to_owned())));
                 }
             }
+            "turns" | "artifacts" | "messages" => {
+                for json in [
+                    "null",
+                    "{}",
+                    "3",
+                    "[3]",
+                    "[null]",
+                    "[[]]",
+                    "[{\"no such key\": 1}]",
+                ] {
+                    spoilt.push(call.clone().with(param.name, Value::Json(json.to_owned())));
+                }
+            }
             _ => {}
         }
+        for expression in param.refuses {
+            spoilt.push(
+                call.clone()
+                    .with(param.name, Value::Sql((*expression).to_owned())),
+            );
+        }
+    }
+    if function.kind == Kind::Helper {
+        spoilt.clear();
     }
     if spoilt.is_empty() {
         spoilt.push(call.clone());

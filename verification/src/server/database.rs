@@ -5,30 +5,8 @@ use crate::session::{Session, Target};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 
-/// The functions that weave several calls into one PL/pgSQL statement.
-const HELPERS: &str = "
-CREATE SCHEMA verification;
-CREATE FUNCTION verification.in_order(statements text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE statement text; answer text;
-BEGIN
-    FOREACH statement IN ARRAY statements LOOP
-        EXECUTE statement INTO answer;
-        RETURN NEXT answer;
-    END LOOP;
-END $$;
-CREATE FUNCTION verification.in_block(statements text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE statement text; answer text;
-BEGIN
-    BEGIN
-        FOREACH statement IN ARRAY statements LOOP
-            EXECUTE statement INTO answer;
-            RETURN NEXT answer;
-        END LOOP;
-    EXCEPTION WHEN division_by_zero THEN
-        RAISE;
-    END;
-END $$;
-";
+/// The harness's own functions.
+const HELPERS: &str = include_str!("helpers.sql");
 
 /// The start of the names of this process's databases.
 pub(super) fn prefix() -> String {
@@ -51,7 +29,11 @@ pub(super) fn create(target: &Target, name: &str, template: &str) -> Result<()> 
 pub(super) fn make_template(target: &Target) -> Result<()> {
     let name = template();
     create(target, &name, "template0")?;
-    let mut session = Session::connect(&target.database(&name))?;
+    furnish(&mut Session::connect(&target.database(&name))?)
+}
+
+/// Makes a database one of the harness.
+pub(super) fn furnish(session: &mut Session) -> Result<()> {
     session
         .batch("CREATE EXTENSION caliber_pg CASCADE")
         .context("the extension cannot be created")?;

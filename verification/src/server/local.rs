@@ -55,12 +55,14 @@ pub(super) fn start(major: Major, flavour: Flavour, life: Life) -> Result<Starte
     let log = root.join("log");
     let mut options = format!(
         "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c max_connections=200 \
-         -c max_prepared_transactions=20",
+         -c max_prepared_transactions=20 -c wal_level=logical -c autovacuum_naptime=1d \
+         -c log_min_error_statement=warning",
         root.display()
     );
     let preload = Path::new(&ask(&pg_config, "--pkglibdir")?).join("pg_stat_statements.so");
     if preload.exists() {
-        options += " -c shared_preload_libraries=pg_stat_statements";
+        options +=
+            " -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.track=none";
     }
     let pg_ctl = bin.join("pg_ctl");
     let mut start = user.command(&pg_ctl);
@@ -152,8 +154,10 @@ fn install(pg_config: &Path, flavour: Flavour) -> Result<()> {
         .env("PG_CONFIG", pg_config)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    if flavour == Flavour::Faults {
-        command.arg("--faults");
+    match flavour {
+        Flavour::Release => {}
+        Flavour::Faults => drop(command.arg("--faults")),
+        Flavour::Bench => drop(command.arg("--bench")),
     }
     let status = command.status().context("containers/local")?;
     if !status.success() {

@@ -1,21 +1,29 @@
 //! Servers: a PostgreSQL of a major with the extension, from whoever has one.
 
+pub mod complaints;
 mod container;
 mod database;
 mod guard;
 mod local;
+mod own;
 mod pool;
 mod url;
 
 pub use database::Database;
+pub use own::Own;
 pub use pool::Servers;
 
-use crate::config::Major;
+use crate::config::{assertions, Major};
 use crate::session::{Session, Target};
 use anyhow::{bail, Context, Result};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A file system of a few megabytes that servers in containers have, for what
+/// happens when a disk is full.
+pub const SMALL: &str = "/var/lib/postgresql/small";
 
 /// Which build of the extension a server carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +33,8 @@ pub enum Flavour {
     Release,
     /// With the cargo feature `faults`.
     Faults,
+    /// With the cargo feature `bench`: what the benches measure against.
+    Bench,
 }
 
 /// Where servers come from.
@@ -66,6 +76,11 @@ impl Provider {
             Some("url") => Ok(Self::Url),
             Some(other) => bail!("VERIFY_PROVIDER={other}: container, local or url"),
         }
+    }
+
+    /// Can it give two servers of a major with different builds?
+    fn has_flavours(&self, major: Major) -> bool {
+        matches!(self, Self::Container { .. }) && url::configured(major).is_none()
     }
 
     fn start(&self, major: Major, flavour: Flavour, life: Life) -> Result<Started> {
@@ -113,6 +128,20 @@ struct Started {
 trait Handle: Send + Sync {
     /// The server's log, as far as it can be had.
     fn log(&self) -> String;
+
+    /// Can it be had?
+    fn has_log(&self) -> bool {
+        true
+    }
+}
+
+/// Fails if assertions were asked for and this server has them off: it would
+/// pass every test in silence.
+fn prove_assertions(session: &mut Session) -> Result<()> {
+    if assertions() && session.value("SHOW debug_assertions")?.as_deref() != Some("on") {
+        bail!("VERIFY_ASSERT asks for a server with assertions on; this one has them off");
+    }
+    Ok(())
 }
 
 /// A running server whose template database is prepared.
@@ -151,6 +180,7 @@ impl Server {
             if number.parse::<u32>().unwrap_or(0) / 10_000 != u32::from(major) {
                 bail!("asked for PostgreSQL {major}, got {version}");
             }
+            prove_assertions(&mut admin)?;
             database::make_template(&started.target)?;
             Ok(version)
         })();
@@ -195,6 +225,29 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         self.handle.log()
+    }
+
+    /// What its log complains of: see [`complaints`]. Sessions that were closed
+    /// just now get the time to end.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let began = Instant::now();
+        let others = "SELECT count(*) FROM pg_stat_activity
+             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        while let Ok(mut admin) = Session::connect(&self.target) {
+            let alone = admin.value(others).ok().flatten().as_deref() == Some("0");
+            if alone || began.elapsed() > Duration::from_secs(3) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        complaints::complaints(&self.log())
+    }
+
+    /// Whether [`Self::log`] is the server's log, and not a word about it.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        self.handle.has_log()
     }
 
     /// A clone of the template: one that another test gave back with empty

@@ -14,16 +14,19 @@ pub struct Servers {
     provider: Provider,
     flavour: Flavour,
     slots: BTreeMap<Major, Slot>,
+    with_faults: BTreeMap<Major, Slot>,
 }
 
 impl Servers {
     /// Nothing is started yet.
     #[must_use]
     pub fn new(provider: Provider, flavour: Flavour, majors: &[Major]) -> Self {
+        let slots = || majors.iter().map(|major| (*major, Slot::new())).collect();
         Self {
             provider,
             flavour,
-            slots: majors.iter().map(|major| (*major, Slot::new())).collect(),
+            slots: slots(),
+            with_faults: slots(),
         }
     }
 
@@ -38,13 +41,47 @@ impl Servers {
     /// # Errors
     /// When it cannot be had; the reason is the same for every caller.
     pub fn get(&self, major: Major) -> Result<Arc<Server>> {
-        let Some(slot) = self.slots.get(&major) else {
+        self.start(&self.slots, major, self.flavour)
+    }
+
+    /// A server of the faults build beside that of [`Self::get`]; None if the
+    /// provider has only one of a major.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn with_faults(&self, major: Major) -> Result<Option<Arc<Server>>> {
+        if self.flavour == Flavour::Faults {
+            return self.get(major).map(Some);
+        }
+        if !self.provider.has_flavours(major) {
+            return Ok(None);
+        }
+        self.start(&self.with_faults, major, Flavour::Faults)
+            .map(Some)
+    }
+
+    /// The servers of a major that were started.
+    #[must_use]
+    pub fn started(&self, major: Major) -> Vec<Arc<Server>> {
+        [&self.slots, &self.with_faults]
+            .into_iter()
+            .filter_map(|slots| slots.get(&major)?.get()?.as_ref().ok().cloned())
+            .collect()
+    }
+
+    fn start(
+        &self,
+        slots: &BTreeMap<Major, Slot>,
+        major: Major,
+        flavour: Flavour,
+    ) -> Result<Arc<Server>> {
+        let Some(slot) = slots.get(&major) else {
             return Err(anyhow!("PostgreSQL {major} was not asked for"));
         };
         let result = slot.get_or_init(|| {
             let began = Instant::now();
             eprintln!("[pg{major}] starting a server …");
-            match Server::start(&self.provider, major, self.flavour, Life::Process) {
+            match Server::start(&self.provider, major, flavour, Life::Process) {
                 Ok(server) => {
                     let seconds = began.elapsed().as_secs_f64();
                     eprintln!(

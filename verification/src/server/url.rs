@@ -45,4 +45,8 @@ impl Handle for Elsewhere {
     fn log(&self) -> String {
         "the log of a server given by URL is where that server keeps it".to_owned()
     }
+
+    fn has_log(&self) -> bool {
+        false
+    }
 }

@@ -6,7 +6,9 @@ use crate::entity::trajectory;
 use crate::judge::{execute, Bench, Engine};
 use crate::plan::{Plan, Step};
 use crate::runner::{Context, Outcome, Test};
-use anyhow::{bail, Result};
+use crate::server::Own;
+use crate::session::Failure;
+use anyhow::{bail, ensure, Result};
 
 /// One per kind of check.
 #[must_use]
@@ -26,6 +28,11 @@ pub fn tests() -> Vec<Test> {
             "canary::stale_index_entry",
             "an index entry at the wrong place is caught",
             stale_entry,
+        ),
+        Test::new(
+            "canary::server_log",
+            "a crash, a failed assertion and a leak are found in a server's log",
+            server_log,
         ),
     ]
 }
@@ -100,4 +107,40 @@ fn stale_entry(context: &Context) -> Result<Outcome> {
     ))?;
     bench.prepare(&live(true))?;
     caught(&mut bench, vec![Step::CheckIndexes])
+}
+
+fn server_log(context: &Context) -> Result<Outcome> {
+    let Some(mut own) = Own::start(context.major, &[])? else {
+        return Ok(Outcome::NotCovered(
+            "only servers in containers are made to crash".to_owned(),
+        ));
+    };
+    let mut session = own.connect()?;
+    session.batch("DO $$ BEGIN RAISE WARNING 'resource was not closed: a canary'; END $$")?;
+    let heard = own.complaints();
+    ensure!(heard.len() == 1, "a leak went unnoticed: {heard:?}");
+    let assertions = session.value("SHOW debug_assertions")?;
+    // A window function without a window: its first assertion fails, or, where
+    // assertions are off, it follows a null pointer.
+    session
+        .batch("CREATE FUNCTION trap() RETURNS bigint LANGUAGE internal AS 'window_row_number'")?;
+    let answer = session.run("SELECT trap()");
+    ensure!(matches!(answer, Err(Failure::Lost(_))), "{answer:?}");
+    own.wait()?;
+    let heard = own.complaints();
+    let tells = |words: &str| heard.iter().any(|complaint| complaint.contains(words));
+    ensure!(
+        tells("was terminated by signal"),
+        "a crash went unnoticed: {heard:?}"
+    );
+    let failed = tells("TRAP: failed Assert(");
+    ensure!(
+        failed == (assertions.as_deref() == Some("on")),
+        "debug_assertions is {assertions:?}: {heard:?}"
+    );
+    Ok(Outcome::Passed(if failed {
+        "caught, assertions are on".to_owned()
+    } else {
+        "caught".to_owned()
+    }))
 }

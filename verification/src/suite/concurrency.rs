@@ -1,6 +1,7 @@
 //! Two sessions on the same rows: who waits, who wins, what is left behind.
 
 mod cases;
+mod hermitage;
 mod levels;
 
 use super::desk::{self, Desk};
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Test> {
         ),
     ];
     tests.extend(levels::tests());
+    tests.extend(hermitage::tests());
     tests
 }
 
@@ -236,7 +238,7 @@ impl Run {
 }
 
 /// Process ids, transaction ids and places of rows differ; SQLSTATEs do not.
-fn without_numbers(error: &str) -> String {
+pub(in crate::suite) fn without_numbers(error: &str) -> String {
     let (first, rest) = error.split_once('\n').unwrap_or((error, ""));
     let mut shown = first.to_owned();
     for line in rest.lines() {

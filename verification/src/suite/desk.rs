@@ -19,10 +19,10 @@ pub const ALL: [Engine; 4] = [
 pub struct Desk {
     /// Whose desk it is.
     pub engine: Engine,
-    /// Its database.
-    pub database: Database,
-    /// Its session, a superuser's.
+    /// Its session, a superuser's, which ends before …
     pub session: Session,
+    /// … its database.
+    pub database: Database,
 }
 
 impl Desk {

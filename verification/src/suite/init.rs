@@ -137,6 +137,18 @@ fn from_nothing(context: &Context) -> Result<Outcome> {
         exists(&mut session)?.as_deref() == Some("t"),
         "everything is there"
     );
+    session.batch("BEGIN; ALTER TYPE caliber_turn_row RENAME ATTRIBUTE role TO speaker CASCADE")?;
+    ensure!(
+        exists(&mut session)?.as_deref() == Some("f"),
+        "a row type that the library does not know"
+    );
+    session
+        .batch("ROLLBACK; BEGIN; ALTER TYPE caliber_turn_row ADD ATTRIBUTE later text CASCADE")?;
+    ensure!(
+        exists(&mut session)?.as_deref() == Some("t"),
+        "an attribute of a later version"
+    );
+    session.batch("ROLLBACK")?;
     let second = init(&mut session, "")?;
     ensure!(second.all_there()? == first.0.len(), "{:#?}", second.0);
     let titles = |report: &Report| -> Vec<String> {

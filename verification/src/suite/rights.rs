@@ -2,6 +2,7 @@
 //! a caller's search_path or a definer's rights is captured.
 
 mod capture;
+mod functions;
 mod needs;
 mod order;
 mod roles;
@@ -14,11 +15,15 @@ use anyhow::Result;
 #[must_use]
 pub fn tests() -> Vec<Test> {
     let mut tests = needs::tests();
+    tests.extend(functions::tests());
     tests.extend(roles::tests());
     tests.extend(order::tests());
     tests.extend(capture::tests());
     tests
 }
+
+/// The role whose rights change.
+const CALLER: &str = "verify_caller";
 
 /// Makes roles; they belong to the server, and other tests may make them too.
 fn roles(stage: &mut Stage, names: &[&str]) -> Result<()> {

@@ -2,9 +2,10 @@
 //! whole call, counts it, and the result is the client's.
 
 use super::desk::{self, Desk};
-use crate::judge::{without_moments, Engine};
+use super::steps::{counters, ids, say, tables, Id, Moved, Rows, Step, ROWS, SESSION};
+use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
-use crate::session::{Failure, Session};
+use crate::session::Session;
 use anyhow::{ensure, Context as _, Result};
 use std::collections::BTreeMap;
 
@@ -31,95 +32,23 @@ pub fn tests() -> Vec<Test> {
         "a create with an id is taken over under on_duplicate = return",
         on_duplicate,
     ));
+    tests.push(Test::new(
+        "takeover::new_index",
+        "an index that is newer than the transaction's snapshot is not read: SQL takes over",
+        new_index,
+    ));
+    tests.push(Test::new(
+        "takeover::generated",
+        "a table with an identity column of a user's is left to SQL",
+        generated,
+    ));
+    tests.push(Test::new(
+        "takeover::deferrable_key",
+        "a table whose primary key is deferrable is left to SQL, and its transaction locks still end",
+        deferrable_key,
+    ));
     tests
 }
-
-/// What a client learns from its own statement.
-#[derive(Clone, Copy, PartialEq)]
-enum Says {
-    /// An INSERT: the id of `@n`, or NULL.
-    Id(char),
-    /// An UPDATE or DELETE: whether the first statement reached a row.
-    Moved,
-    /// The rows themselves.
-    Rows,
-}
-use Says::{Id, Moved, Rows};
-
-/// A call and the client's statements for it. `@1` is an id.
-struct Step(&'static str, &'static str, Says);
-
-const SESSION: &[Step] = &[
-    Step("caliber_trajectory_create('one', agent_id => '@a', id => '@1')",
-        "INSERT INTO caliber_trajectory VALUES ('@1', 'one', NULL, 'active', NULL, NULL, '@a', now(), now(), NULL, NULL, NULL)", Id('1')),
-    Step("caliber_trajectory_create('two', agent_id => '@b', id => '@2')",
-        "INSERT INTO caliber_trajectory VALUES ('@2', 'two', NULL, 'active', NULL, NULL, '@b', now(), now(), NULL, NULL, NULL)", Id('2')),
-    Step("caliber_trajectory_create('below', agent_id => '@a', parent_trajectory_id => '@8', id => '@3')",
-        "INSERT INTO caliber_trajectory VALUES ('@3', 'below', NULL, 'active', '@8', '@8', '@a', now(), now(), NULL, NULL, NULL)", Id('3')),
-    Step("caliber_trajectory_get('@8')", "SELECT x FROM caliber_trajectory x WHERE trajectory_id = '@8'", Rows),
-    Step("caliber_trajectory_get('@9')", "SELECT x FROM caliber_trajectory x WHERE trajectory_id = '@9'", Rows),
-    Step("caliber_trajectory_get('@c')", "SELECT x FROM caliber_trajectory x WHERE trajectory_id = '@c'", Rows),
-    Step("caliber_trajectory_list_by_status('active')",
-        "SELECT x FROM caliber_trajectory x WHERE status = 'active' ORDER BY trajectory_id", Rows),
-    Step("caliber_trajectory_list_by_status('active', 1, '@2')",
-        "SELECT x FROM caliber_trajectory x WHERE status = 'active' AND trajectory_id > '@2' ORDER BY trajectory_id LIMIT 1", Rows),
-    Step("caliber_trajectory_list_children('@8')",
-        "SELECT x FROM caliber_trajectory x WHERE parent_trajectory_id = '@8' ORDER BY trajectory_id", Rows),
-    Step("caliber_trajectory_list_by_agent('@b')",
-        "SELECT x FROM caliber_trajectory x WHERE agent_id = '@b' ORDER BY trajectory_id", Rows),
-    Step("caliber_trajectory_update('@8', '{\"name\": \"new\"}')",
-        "UPDATE caliber_trajectory SET name = 'new', updated_at = now() WHERE trajectory_id = '@8'", Moved),
-    Step("caliber_trajectory_update('@9', '{\"name\": \"new\"}')",
-        "UPDATE caliber_trajectory SET name = 'new', updated_at = now() WHERE trajectory_id = '@9'", Moved),
-    Step("caliber_trajectory_update('@c', '{\"name\": \"new\"}')",
-        "UPDATE caliber_trajectory SET name = 'new', updated_at = now() WHERE trajectory_id = '@c'", Moved),
-    Step("caliber_trajectory_update('@8', '{\"agent_id\": \"@b\"}')",
-        "UPDATE caliber_trajectory SET agent_id = '@b', updated_at = now() WHERE trajectory_id = '@8'", Moved),
-    Step("caliber_trajectory_update('@d', '{\"parent_trajectory_id\": \"@8\"}')",
-        "UPDATE caliber_trajectory SET parent_trajectory_id = '@8', root_trajectory_id = '@8', updated_at = now() WHERE trajectory_id = '@d';
-        UPDATE caliber_trajectory SET root_trajectory_id = '@8', updated_at = now() WHERE trajectory_id = ANY ('{@e}')", Moved),
-    Step("caliber_trajectory_set_status('@8', 'suspended')",
-        "UPDATE caliber_trajectory SET status = 'suspended', updated_at = now()
-        WHERE trajectory_id = '@8' AND status IS NOT DISTINCT FROM 'active'", Moved),
-    Step("caliber_trajectory_set_status('@9', 'failed', '{}')",
-        "UPDATE caliber_trajectory SET status = 'failed', updated_at = now(), completed_at = now(), outcome = '{}'
-        WHERE trajectory_id = '@9' AND status IS NOT DISTINCT FROM 'active'", Moved),
-    Step("caliber_trajectory_delete('@9')", "DELETE FROM caliber_trajectory WHERE trajectory_id = '@9'", Moved),
-    Step("caliber_trajectory_delete('@c')", "DELETE FROM caliber_trajectory WHERE trajectory_id = '@c'", Moved),
-    Step("caliber_trajectory_delete('@8')", "DELETE FROM caliber_trajectory WHERE trajectory_id = '@8'", Moved),
-    Step("caliber_scope_create('@8', 'one', id => '@1')",
-        "INSERT INTO caliber_scope VALUES ('@1', '@8', NULL, 'one', NULL, true, now(), NULL, NULL, 8000, 0, NULL)", Id('1')),
-    Step("caliber_scope_create('@8', 'hidden', id => '@2')",
-        "INSERT INTO caliber_scope VALUES ('@2', '@8', NULL, 'hidden', NULL, true, now(), NULL, NULL, 8000, 0, NULL)", Id('2')),
-    Step("caliber_scope_get('@8')", "SELECT x FROM caliber_scope x WHERE scope_id = '@8'", Rows),
-    Step("caliber_scope_get('@9')", "SELECT x FROM caliber_scope x WHERE scope_id = '@9'", Rows),
-    Step("caliber_scope_get_current('@8')",
-        "SELECT x FROM caliber_scope x WHERE trajectory_id = '@8' AND is_active ORDER BY scope_id DESC LIMIT 1", Rows),
-    Step("caliber_scope_list_by_trajectory('@8')",
-        "SELECT x FROM caliber_scope x WHERE trajectory_id = '@8' ORDER BY scope_id", Rows),
-    Step("caliber_scope_update('@8', '{\"name\": \"hidden\"}')",
-        "UPDATE caliber_scope SET name = 'hidden' WHERE scope_id = '@8'", Moved),
-    Step("caliber_scope_update('@8', '{\"purpose\": \"p\"}')",
-        "UPDATE caliber_scope SET purpose = 'p' WHERE scope_id = '@8'", Moved),
-    Step("caliber_scope_update_tokens('@8', 5)",
-        "UPDATE caliber_scope SET tokens_used = 5 WHERE scope_id = '@8' AND is_active IS NOT DISTINCT FROM true", Moved),
-    Step("caliber_scope_update_tokens('@9', 5)",
-        "UPDATE caliber_scope SET tokens_used = 5 WHERE scope_id = '@9' AND is_active IS NOT DISTINCT FROM true", Moved),
-    Step("caliber_scope_close('@8')",
-        "UPDATE caliber_scope SET is_active = false, closed_at = now() WHERE scope_id = '@8' AND is_active IS NOT DISTINCT FROM true", Moved),
-    Step("caliber_scope_close('@9')",
-        "UPDATE caliber_scope SET is_active = false, closed_at = now() WHERE scope_id = '@9' AND is_active IS NOT DISTINCT FROM true", Moved),
-    Step("caliber_scope_delete('@9')", "DELETE FROM caliber_scope WHERE scope_id = '@9'", Moved),
-];
-
-/// `@8`: mine; `@9`: not mine; `@d` above `@e`: mine.
-const ROWS: &str = "
-INSERT INTO caliber_trajectory (trajectory_id, name, agent_id, parent_trajectory_id, root_trajectory_id) VALUES
-    ('@8', 'eight', '@a', NULL, NULL), ('@9', 'nine', '@b', NULL, NULL), ('@d', 'd', '@a', NULL, NULL), ('@e', 'e', '@a', '@d', '@d');
-INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@8', '@8', 'eight', 5), ('@9', '@8', 'hidden', 5);
-DO $$ BEGIN CREATE ROLE verify_tenant; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$;
-GRANT ALL ON caliber_trajectory, caliber_scope TO verify_tenant;
-";
 
 struct Cause {
     name: &'static str,
@@ -212,23 +141,6 @@ static CAUSES: [Cause; 5] = [
     },
 ];
 
-fn ids(text: &str) -> String {
-    text.replace('@', "00000000-0000-7000-8000-00000000000")
-}
-
-fn counters(session: &mut Session) -> Result<BTreeMap<String, i64>> {
-    let rows = session
-        .query("SELECT name, value FROM caliber_counters()")?
-        .rows;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| match &row[..] {
-            [Some(name), Some(value)] => Some((name.clone(), value.parse().ok()?)),
-            _ => None,
-        })
-        .collect())
-}
-
 /// What was counted since, without zeros and without rare paths.
 fn counted(session: &mut Session, before: &BTreeMap<String, i64>) -> Result<Vec<(String, i64)>> {
     Ok(counters(session)?
@@ -241,48 +153,6 @@ fn counted(session: &mut Session, before: &BTreeMap<String, i64>) -> Result<Vec<
             *value != 0 && (name.starts_with("calls.") || name.starts_with("takeover."))
         })
         .collect())
-}
-
-/// What a desk answers to a step, comparable between desks.
-fn say(desk: &mut Desk, step: &Step) -> Vec<String> {
-    let Step(call, client, says) = step;
-    let call = ids(&format!("SELECT {call}"));
-    let client = ids(client);
-    let client_speaks = desk.engine == Engine::Client;
-    let mut replies = match desk.session.run(desk.text(&call, &client)) {
-        Ok(replies) => replies,
-        Err(failure) => {
-            return vec![match desk::answer(Err(failure)) {
-                Err(error) => error.to_string(),
-                Ok(_) => String::new(),
-            }]
-        }
-    };
-    let reached = replies.first().is_some_and(|reply| reply.count > 0);
-    let values: Vec<Option<String>> = match says {
-        Moved if client_speaks => vec![Some(if reached { "t" } else { "f" }.to_owned())],
-        Id(id) if client_speaks => vec![reached.then(|| ids(&format!("@{id}")))],
-        _ => replies.pop().unwrap_or_default().column(),
-    };
-    values
-        .into_iter()
-        // A get of nothing is NULL, the client's SELECT has no row.
-        .flatten()
-        .map(|value| without_moments(&value))
-        .collect()
-}
-
-fn tables(desk: &mut Desk, look: &str) -> Result<Vec<String>, Failure> {
-    let mut rows = Vec::new();
-    for sql in [
-        "SELECT x FROM caliber_trajectory x ORDER BY trajectory_id",
-        "SELECT x FROM caliber_scope x ORDER BY scope_id",
-        look,
-    ] {
-        let column = desk.session.query(sql)?.column();
-        rows.extend(column.into_iter().flatten().map(|r| without_moments(&r)));
-    }
-    Ok(rows)
 }
 
 fn take_over(context: &Context, cause: &Cause) -> Result<Outcome> {
@@ -481,5 +351,103 @@ fn on_duplicate(context: &Context) -> Result<Outcome> {
     ensure!(seen == [("calls.heap".to_owned(), 3)], "counted {seen:?}");
     desks[0].session.batch("SET caliber.on_duplicate = error")?;
     heap_again(&mut desks[0], "postgres")?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+/// The steps answer as the client's statements, and this is what is counted.
+fn counted_as(desks: &mut [Desk], steps: &[Step], counter: &str) -> Result<()> {
+    let before = counters(&mut desks[0].session)?;
+    for step in steps {
+        let answers: Vec<_> = desks.iter_mut().map(|desk| say(desk, step)).collect();
+        ensure!(answers[0] == answers[1], "{}: {answers:?}", step.0);
+    }
+    let seen = counted(&mut desks[0].session, &before)?;
+    let calls = i64::try_from(steps.len())?;
+    ensure!(
+        seen == [("calls.sql".to_owned(), calls), (counter.to_owned(), calls)],
+        "counted {seen:?}"
+    );
+    Ok(())
+}
+
+const READS: [Step; 2] = [
+    Step(
+        "caliber_trajectory_get('@8')",
+        "SELECT x FROM caliber_trajectory x WHERE trajectory_id = '@8'",
+        Rows,
+    ),
+    Step(
+        "caliber_trajectory_list_by_status('active')",
+        "SELECT x FROM caliber_trajectory x WHERE status = 'active' ORDER BY trajectory_id",
+        Rows,
+    ),
+];
+
+fn new_index(context: &Context) -> Result<Outcome> {
+    let mut desks = desk::open(context, &[Engine::Heap, Engine::Client], &ids(ROWS))?;
+    for desk in &mut desks {
+        desk.session
+            .batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM caliber_scope")?;
+        // A HOT update of what is not indexed yet leaves a chain that the new
+        // index cannot say the beginning of.
+        let mut other = desk.another()?;
+        other.batch(&ids(
+            "UPDATE caliber_trajectory SET name = 'hot' WHERE trajectory_id = '@8'",
+        ))?;
+        other.batch("CREATE INDEX own ON caliber_trajectory (name)")?;
+    }
+    counted_as(&mut desks, &READS, "takeover.new_index")?;
+    for desk in &mut desks {
+        desk.session.batch("COMMIT")?;
+    }
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn generated(context: &Context) -> Result<Outcome> {
+    let make = "ALTER TYPE caliber_trajectory_row ADD ATTRIBUTE own bigint CASCADE;
+        ALTER TABLE caliber_trajectory ALTER own SET NOT NULL, ALTER own ADD GENERATED ALWAYS AS IDENTITY;";
+    let mut desks = desk::open(
+        context,
+        &[Engine::Heap, Engine::Client],
+        &ids(&format!("{make}{ROWS}")),
+    )?;
+    counted_as(&mut desks, &READS, "takeover.generated")?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn deferrable_key(context: &Context) -> Result<Outcome> {
+    let make = "
+        INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@8', 'task');
+        INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@7', '@8', 'scope', 1);
+        INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@a', 'worker');
+        INSERT INTO caliber_turn (turn_id, scope_id, sequence, role, content, token_count) VALUES ('@1', '@7', 0, 'user', 'c', 0);
+        ALTER TABLE caliber_turn DROP CONSTRAINT caliber_turn_pkey, ADD UNIQUE (turn_id) DEFERRABLE;
+        ALTER TABLE caliber_lock DROP CONSTRAINT caliber_lock_pkey, ADD CONSTRAINT caliber_lock_pkey PRIMARY KEY (lock_id) DEFERRABLE";
+    let mut desks = desk::open(context, &[Engine::Heap, Engine::Client], &ids(make))?;
+    let steps = [
+        Step(
+            "caliber_turn_get('@1')",
+            "SELECT x FROM caliber_turn x WHERE turn_id = '@1'",
+            Rows,
+        ),
+        Step(
+            "caliber_turn_delete('@1')",
+            "DELETE FROM caliber_turn WHERE turn_id = '@1'",
+            Moved,
+        ),
+    ];
+    counted_as(&mut desks, &steps, "takeover.deferrable_key")?;
+    let session = &mut desks[0].session;
+    for level in ["lease", "session", "transaction"] {
+        let acquire = ids(&format!(
+            "SELECT caliber_lock_acquire('@a', 'file', '@1', level => '{level}', id => '@2')"
+        ));
+        session.batch(&format!("BEGIN; {acquire}; {acquire}; COMMIT"))?;
+        let released = session.value(&ids("SELECT caliber_lock_release('@2')"))?;
+        let wanted = if level == "transaction" { "f" } else { "t" };
+        ensure!(released.as_deref() == Some(wanted), "{level}: {released:?}");
+    }
+    let left = session.value("SELECT count(*) FROM caliber_lock")?;
+    ensure!(left.as_deref() == Some("0"), "{left:?} locks are left");
     Ok(Outcome::Passed(String::new()))
 }

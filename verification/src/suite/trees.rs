@@ -2,6 +2,7 @@
 //! ones; and two sessions at once on one tree.
 
 mod cases;
+mod own;
 mod together;
 
 use super::desk::{self, Desk};
@@ -42,6 +43,7 @@ pub fn tests() -> Vec<Test> {
         ),
     ];
     tests.extend(together::tests());
+    tests.extend(own::tests());
     tests
 }
 

@@ -4,6 +4,7 @@
 use super::statement::{concurrent_delete, concurrent_update, Statement};
 use super::update::{lock_latest, self_modified, unexpected, Locked};
 use super::{find, stored};
+use crate::counters::{self, Counter};
 use crate::engine::{Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::compat;
@@ -26,7 +27,8 @@ pub(super) fn delete(table: &Table, key: Value) -> CaliberResult<Written> {
     Ok(written)
 }
 
-fn delete_row(
+/// Deletes the version in `old`, or the latest one if it still has `key`.
+pub(super) fn delete_row(
     table: &Table,
     statement: &Statement,
     old: &OwnSlot,
@@ -36,6 +38,7 @@ fn delete_row(
     let mode = pg_sys::LockTupleMode::LockTupleExclusive;
     let mut failure = pg_sys::TM_FailureData::default();
     let key_column = table.entity.key;
+    crate::wait::at("delete.found");
     // SAFETY: `old` holds a version that the statement's snapshot sees; the
     // calls follow ExecDelete in order.
     unsafe {
@@ -47,6 +50,7 @@ fn delete_row(
         if statement
             .triggers()
             .is_some_and(|t| t.trig_delete_before_row)
+            && !crate::fault::active("before_triggers_skipped")
         {
             match lock_latest(statement, old.0, mode, &mut failure, true)? {
                 Locked::Same => {}
@@ -55,6 +59,7 @@ fn delete_row(
             }
             let mut tid = (*old.0).tts_tid;
             if !compat::before_row_delete(estate, statement.epq(), info, &mut tid) {
+                counters::add(Counter::PathVeto);
                 return Ok(Written::Vetoed);
             }
         }
@@ -97,6 +102,7 @@ fn delete_row(
                 other => return Err(unexpected(table, "table_tuple_delete", other)),
             }
         }
+        crate::wait::at("delete.after_heap");
         (*estate).es_processed += 1;
         let mut tid = (*old.0).tts_tid;
         pg_sys::ExecARDeleteTriggers(

@@ -1,9 +1,12 @@
-//! INSERT of one row (ExecInsert, nodeModifyTable.c).
+//! INSERT of one row or several (ExecInsert, nodeModifyTable.c).
 
 use super::statement::Statement;
-use crate::engine::{Table, Written};
+use super::stored;
+use crate::counters::{self, Counter};
+use crate::engine::{Rows, Stored, Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::compat::NewEntries;
+use crate::pg::context::within;
 use crate::pg::datum::Value;
 use crate::pg::rights::Rights;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -13,13 +16,34 @@ use pgrx::pg_sys;
 pub(super) fn insert(table: &Table, row: &[Value]) -> CaliberResult<Written> {
     let _snapshot = ActiveSnapshot::for_write();
     let statement = Statement::begin(table, &Rights::insert());
-    let written = insert_row(table, &statement, row);
+    let written = insert_row(table, &statement, statement.new_slot(), row);
     statement.finish();
     Ok(written)
 }
 
-fn insert_row(table: &Table, statement: &Statement, row: &[Value]) -> Written {
+/// Writes several rows in one statement.
+pub(super) fn insert_many(table: &Table, rows: &Rows) -> CaliberResult<Vec<Written>> {
+    let _snapshot = ActiveSnapshot::for_write();
+    let statement = Statement::begin(table, &Rights::insert());
     let slot = statement.new_slot();
+    let mut written = Vec::with_capacity(rows.len());
+    for (n, row) in rows.iter().enumerate() {
+        pgrx::check_for_interrupts!();
+        written.push(within(&format!("element {n}"), || {
+            statement.in_row_context(|| Ok(insert_row(table, &statement, slot, row)))
+        })?);
+    }
+    statement.finish();
+    Ok(written)
+}
+
+/// Writes one row of a statement through its slot.
+pub(super) fn insert_row(
+    table: &Table,
+    statement: &Statement,
+    slot: *mut pg_sys::TupleTableSlot,
+    row: &[Value],
+) -> Written {
     let (estate, info) = (statement.estate, statement.info);
     // SAFETY: the slot is of the table's kind and its arrays have an element
     // for each attribute; values not known to us stay NULL. The calls follow
@@ -41,11 +65,18 @@ fn insert_row(table: &Table, statement: &Statement, row: &[Value]) -> Written {
         if statement
             .triggers()
             .is_some_and(|t| t.trig_insert_before_row)
+            && !crate::fault::active("before_triggers_skipped")
             && !pg_sys::ExecBRInsertTriggers(estate, info, slot)
         {
-            return Written::Vetoed;
+            counters::add(Counter::PathVeto);
+            return if crate::fault::active("veto_unnoticed") {
+                Written::Done
+            } else {
+                Written::Vetoed
+            };
         }
         statement.check_constraints(slot);
+        crate::wait::at("insert.before_heap");
         pg_sys::table_tuple_insert(
             statement.relation,
             slot,
@@ -53,10 +84,19 @@ fn insert_row(table: &Table, statement: &Statement, row: &[Value]) -> Written {
             0,
             std::ptr::null_mut(),
         );
+        crate::wait::at("insert.after_heap");
         let recheck = statement.index(slot, false, NewEntries::All);
+        crate::wait::at("insert.after_index");
         (*estate).es_processed += 1;
         pg_sys::ExecARInsertTriggers(estate, info, slot, recheck, statement.transition);
         pg_sys::list_free(recheck);
+        if table.is_watched() {
+            if crate::fault::active("notify_as_given") {
+                table.show(&Stored(row.to_vec()));
+            } else {
+                table.show(&stored(table, slot));
+            }
+        }
     }
     Written::Done
 }

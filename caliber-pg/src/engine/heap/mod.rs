@@ -3,13 +3,22 @@
 //! for the equivalent statement, without parsing or planning one.
 #![allow(unsafe_code)]
 
+mod accept;
+mod claim;
 mod delete;
 mod insert;
+mod list;
+mod lock_rows;
+mod purge;
+mod search;
 mod statement;
 mod update;
 
+pub(in crate::engine) use lock_rows::remove_quietly;
+
+use super::list::{List, Range};
 use super::sql::Sql;
-use super::{Changes, Engine, List, Rule, Stored, Table, Written};
+use super::{Changes, Engine, Rows, Rule, Stored, Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
 use crate::pg::index::Wanted;
@@ -18,24 +27,33 @@ use crate::pg::scan::Scan;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::Planning;
 use pgrx::pg_sys;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Direct access to heap and indexes.
 #[derive(Debug)]
 pub struct Heap;
 
+/// `sql` takes over under on_duplicate = return, so that no such call comes
+/// here; if one did, that engine would still be the one that knows how.
+const SQL: Sql = Sql {
+    planning: Planning::Kept,
+};
+
 impl Engine for Heap {
     fn insert(&self, table: &Table, row: &[Value]) -> CaliberResult<Written> {
         insert::insert(table, row)
     }
 
+    fn insert_many(&self, table: &Table, rows: &Rows, if_new: bool) -> CaliberResult<Vec<Written>> {
+        if if_new {
+            return SQL.insert_many(table, rows, if_new);
+        }
+        insert::insert_many(table, rows)
+    }
+
     fn insert_if_new(&self, table: &Table, row: &[Value]) -> CaliberResult<Written> {
-        // `sql` takes over under on_duplicate = return, so no call comes here;
-        // if one did, that engine would still be the one that knows how.
-        let sql = Sql {
-            planning: Planning::Kept,
-        };
-        sql.insert_if_new(table, row)
+        SQL.insert_if_new(table, row)
     }
 
     fn get(&self, table: &Table, key: Value) -> CaliberResult<Option<AnyRow>> {
@@ -47,30 +65,70 @@ impl Engine for Heap {
     fn list(&self, table: &Table, list: &List<'_>, sink: &mut RowSink) -> CaliberResult<()> {
         let snapshot = ActiveSnapshot::for_read();
         sink.prepare(&table.relation, table.relation.descriptor());
-        let mut left = list.max_rows.unwrap_or(i64::MAX);
-        let mut scan = Scan::begin(&table.relation, &wanted(table, list), list.after, false)?
-            .seeing(&table.relation, &snapshot);
-        while left > 0 {
-            let Some(slot) = scan.next() else { break };
-            // SAFETY: the scan returned a stored row in the slot.
+        list::each(table, list, &snapshot, &mut |slot| {
+            // SAFETY: the slot holds a row of the table.
             let (values, nulls) = unsafe { slot_attributes(slot) };
             sink.put(values, nulls);
-            left -= 1;
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 
     fn last(&self, table: &Table, list: &List<'_>) -> CaliberResult<Option<AnyRow>> {
         let snapshot = ActiveSnapshot::for_read();
-        let scan = Scan::begin(&table.relation, &wanted(table, list), list.after, true)?
-            .seeing(&table.relation, &snapshot);
-        Ok(first(table, scan))
+        let maker = RowMaker::new(&table.relation, table.relation.descriptor());
+        let mut found = None;
+        list::each(table, list, &snapshot, &mut |slot| {
+            // SAFETY: the slot holds a row of the table.
+            let (values, nulls) = unsafe { slot_attributes(slot) };
+            found = Some(maker.datum(values, nulls));
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    fn fetch(
+        &self,
+        table: &Table,
+        key: Value,
+        columns: &[usize],
+    ) -> CaliberResult<Option<Vec<Value>>> {
+        let _snapshot = ActiveSnapshot::for_write();
+        let mut scan = by_key(table, key)?;
+        Ok(scan.next().map(|slot| {
+            // SAFETY: the scan returned a stored row in the slot.
+            let row = unsafe { stored(table, slot) };
+            row.copies(table, columns)
+        }))
+    }
+
+    fn greatest(&self, table: &Table, range: &Range, column: usize) -> CaliberResult<Value> {
+        let wanted = Wanted {
+            equals: &range.equals,
+            tests: &range.tests,
+            order: Some(column),
+            through: None,
+            unique: false,
+        };
+        let mut scan = Scan::begin(&table.relation, &wanted, None, true)?;
+        while let Some(slot) = scan.next() {
+            // SAFETY: the scan returned a stored row in the slot.
+            let value = unsafe { stored(table, slot) }.get(column);
+            // NULLs, where a user allows them, come first from behind.
+            if !value.null {
+                return Ok(value.copied(table.entity.shape.columns[column].kind));
+            }
+        }
+        Ok(Value::NULL)
     }
 
     fn exists(&self, table: &Table, key: Value) -> CaliberResult<bool> {
         let _snapshot = ActiveSnapshot::for_write();
         let mut scan = by_key(table, key)?;
         Ok(scan.next().is_some())
+    }
+
+    fn existing(&self, table: &Table, keys: &[Uuid]) -> CaliberResult<HashSet<Uuid>> {
+        SQL.existing(table, keys)
     }
 
     fn update(&self, table: &Table, key: Value, changes: &Changes) -> CaliberResult<Written> {
@@ -102,6 +160,7 @@ impl Engine for Heap {
             equals: &equals,
             tests: &[],
             order,
+            through: None,
             unique: false,
         };
         let mut rows = Vec::new();
@@ -112,15 +171,6 @@ impl Engine for Heap {
             rows.push(want.iter().map(|&c| stored.get(c).as_uuid()).collect());
         }
         Ok(rows)
-    }
-}
-
-fn wanted<'a>(table: &Table, list: &'a List<'_>) -> Wanted<'a> {
-    Wanted {
-        equals: list.equals,
-        tests: list.tests,
-        order: Some(table.entity.key),
-        unique: false,
     }
 }
 
@@ -141,6 +191,7 @@ fn by_key(table: &Table, key: Value) -> CaliberResult<Scan<'_>> {
         equals: &equals,
         tests: &[],
         order: None,
+        through: None,
         unique: true,
     };
     Scan::begin(&table.relation, &wanted, None, false)

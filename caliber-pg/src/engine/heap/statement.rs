@@ -1,12 +1,12 @@
 //! The executor state of one writing statement: what standard_ExecutorStart,
-//! ExecInitModifyTable and standard_ExecutorEnd set up and tear down, for one
-//! table and no plan.
+//! ExecInitModifyTable and standard_ExecutorEnd set up and tear down, without a
+//! plan.
 
+use crate::counters::{self, Counter};
 use crate::engine::Table;
 use crate::error::{CaliberError, CaliberResult, StorageError, WriteCause, WriteFailure};
 use crate::pg::compat::{self, NewEntries};
-use crate::pg::memory;
-use crate::pg::rights::{self, Command, Rights};
+use crate::pg::rights::{self, Command, RangeTable, Rights};
 use crate::pg::snapshot;
 use pgrx::pg_sys;
 
@@ -27,23 +27,60 @@ impl Statement {
     /// BEFORE STATEMENT triggers. `rights` names the columns of the statement,
     /// which decide over UPDATE OF triggers, lock modes and DETAIL texts.
     pub(super) fn begin(table: &Table, rights: &Rights) -> Self {
-        let relation = table.relation.ptr;
-        let command = rights.command;
-        // SAFETY: the relation is open and locked RowExclusive. The calls are
-        // made in the order of execMain.c and nodeModifyTable.c; everything is
-        // allocated in the executor's own context.
+        let [statement] = Self::parts([(table, rights)]);
+        statement.fire_before();
+        statement
+    }
+
+    /// One statement that writes several tables, as the ModifyTable nodes of
+    /// one plan do: with one snapshot, command id and queue of triggers. No
+    /// trigger has been fired yet.
+    pub(super) fn parts<const N: usize>(parts: [(&Table, &Rights); N]) -> [Self; N] {
+        // SAFETY: the relations are open and locked RowExclusive. The calls are
+        // made in the order of execMain.c; everything is allocated in the
+        // executor's own context.
         unsafe {
-            // CheckValidResultRel: published tables need a replica identity.
-            pg_sys::CheckCmdReplicaIdentity(relation, command.cmd_type());
             let estate = pg_sys::CreateExecutorState();
             let caller = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
             (*estate).es_snapshot = pg_sys::GetActiveSnapshot();
             (*estate).es_output_cid = pg_sys::GetCurrentCommandId(true);
-            let range_table = rights::range_table(&table.relation, rights);
+            let mut range_table = RangeTable::default();
+            for (table, rights) in parts {
+                range_table.append(rights::range_table(&table.relation, rights));
+            }
             compat::init_range_table(estate, &range_table);
+            pg_sys::AfterTriggerBeginQuery();
+            let mut index = 0;
+            parts.map(|(table, rights)| {
+                index += 1;
+                Self::part(estate, caller, table, rights, index)
+            })
+        }
+    }
+
+    /// The part of a statement that writes the table with this index in the
+    /// range table (ExecInitModifyTable, nodeModifyTable.c).
+    ///
+    /// # Safety
+    /// `estate` is new, with its range table, and its context is current.
+    unsafe fn part(
+        estate: *mut pg_sys::EState,
+        caller: pg_sys::MemoryContext,
+        table: &Table,
+        rights: &Rights,
+        index: pg_sys::Index,
+    ) -> Self {
+        let relation = table.relation.ptr;
+        let command = rights.command;
+        // SAFETY: the caller's promise; the relation is open.
+        unsafe {
+            // CheckValidResultRel: published tables need a replica identity.
+            if !crate::fault::active("replica_identity_skipped") {
+                pg_sys::CheckCmdReplicaIdentity(relation, command.cmd_type());
+            }
             let info: *mut pg_sys::ResultRelInfo =
                 compat::make_node(pg_sys::NodeTag::T_ResultRelInfo);
-            pg_sys::ExecInitResultRelation(estate, info, 1);
+            pg_sys::ExecInitResultRelation(estate, info, index);
             if (*(*relation).rd_rel).relhasindex {
                 pg_sys::ExecOpenIndices(info, false);
             }
@@ -56,18 +93,11 @@ impl Statement {
             let epq =
                 pg_sys::palloc0(std::mem::size_of::<pg_sys::EPQState>()).cast::<pg_sys::EPQState>();
             compat::init_epq(epq, estate);
-            pg_sys::AfterTriggerBeginQuery();
             let transition = pg_sys::MakeTransitionCaptureState(
                 (*info).ri_TrigDesc,
                 table.relation.oid(),
                 command.cmd_type(),
             );
-            match command {
-                Command::Insert => pg_sys::ExecBSInsertTriggers(estate, info),
-                Command::Update => pg_sys::ExecBSUpdateTriggers(estate, info),
-                Command::Delete => pg_sys::ExecBSDeleteTriggers(estate, info),
-                Command::Select => {}
-            }
             Self {
                 estate,
                 info,
@@ -80,32 +110,69 @@ impl Statement {
         }
     }
 
+    /// Fires the BEFORE STATEMENT triggers.
+    pub(super) fn fire_before(&self) {
+        if crate::fault::active("statement_triggers_skipped") {
+            return;
+        }
+        // SAFETY: the state was made by `part` and is not finished.
+        unsafe {
+            match self.command {
+                Command::Insert => pg_sys::ExecBSInsertTriggers(self.estate, self.info),
+                Command::Update => pg_sys::ExecBSUpdateTriggers(self.estate, self.info),
+                Command::Delete => pg_sys::ExecBSDeleteTriggers(self.estate, self.info),
+                Command::Select | Command::SelectForKeyShare | Command::SelectForNoKeyUpdate => {}
+            }
+        }
+    }
+
+    /// Queues the AFTER STATEMENT triggers.
+    fn fire_after(&self) {
+        if crate::fault::active("statement_triggers_skipped") {
+            return;
+        }
+        // SAFETY: as in `fire_before`.
+        unsafe {
+            let (estate, info, transition) = (self.estate, self.info, self.transition);
+            match self.command {
+                Command::Insert => pg_sys::ExecASInsertTriggers(estate, info, transition),
+                Command::Update => pg_sys::ExecASUpdateTriggers(estate, info, transition),
+                Command::Delete => pg_sys::ExecASDeleteTriggers(estate, info, transition),
+                Command::Select | Command::SelectForKeyShare | Command::SelectForNoKeyUpdate => {}
+            }
+        }
+    }
+
     /// Ends the statement: AFTER STATEMENT triggers, then the queue of
     /// immediate triggers (foreign keys among them), then makes its work
     /// visible to the next command.
     pub(super) fn finish(self) {
+        Self::finish_parts([self]);
+    }
+
+    /// Ends a statement of several parts, in the order in which they end.
+    pub(super) fn finish_parts<const N: usize>(parts: [Self; N]) {
         // SAFETY: as standard_ExecutorFinish and standard_ExecutorEnd
-        // (execMain.c): the state was made by `begin` and is not used again.
+        // (execMain.c): the state was made by `parts`, is that of all of them,
+        // and is not used again.
         unsafe {
-            match self.command {
-                Command::Insert => {
-                    pg_sys::ExecASInsertTriggers(self.estate, self.info, self.transition);
-                }
-                Command::Update => {
-                    pg_sys::ExecASUpdateTriggers(self.estate, self.info, self.transition);
-                }
-                Command::Delete => {
-                    pg_sys::ExecASDeleteTriggers(self.estate, self.info, self.transition);
-                }
-                Command::Select => {}
+            for part in &parts {
+                part.fire_after();
             }
-            pg_sys::AfterTriggerEndQuery(self.estate);
-            pg_sys::EvalPlanQualEnd(self.epq);
-            pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);
-            pg_sys::ExecCloseResultRelations(self.estate);
-            pg_sys::ExecCloseRangeTableRelations(self.estate);
-            pg_sys::MemoryContextSwitchTo(self.caller);
-            pg_sys::FreeExecutorState(self.estate);
+            let Some(Self { estate, caller, .. }) = parts.first() else {
+                return;
+            };
+            crate::wait::at("statement.queued");
+            pg_sys::AfterTriggerEndQuery(*estate);
+            crate::wait::at("statement.checked");
+            for part in &parts {
+                pg_sys::EvalPlanQualEnd(part.epq);
+            }
+            pg_sys::ExecResetTupleTable((**estate).es_tupleTable, false);
+            pg_sys::ExecCloseResultRelations(*estate);
+            pg_sys::ExecCloseRangeTableRelations(*estate);
+            pg_sys::MemoryContextSwitchTo(*caller);
+            pg_sys::FreeExecutorState(*estate);
         }
         snapshot::command_done();
     }
@@ -121,22 +188,29 @@ impl Statement {
         }
     }
 
-    /// Runs the work on one of many rows, and frees what it allocated
+    /// Runs the work on one of many rows, and frees what it allocated for the row
     /// (ResetPerTupleExprContext, executor.h).
+    ///
+    /// The statement's own context is current meanwhile, as in ExecModifyTable
+    /// (nodeModifyTable.c): there the server keeps, when it first needs it, what it
+    /// uses for all rows (ExecCallTriggerFunc, trigger.c: what is known of the
+    /// trigger's function).
     pub(super) fn in_row_context<T>(
         &self,
         work: impl FnOnce() -> CaliberResult<T>,
     ) -> CaliberResult<T> {
-        let result = memory::scratch(work)?;
-        // SAFETY: the per-tuple context is NULL or the executor state's, and
-        // nothing of a finished row is used again.
+        // SAFETY: the executor state is valid until `finish`; the per-tuple context is
+        // NULL or the executor state's, and nothing of a finished row is used again.
         unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
+            let result = work()?;
+            pg_sys::MemoryContextSwitchTo(caller);
             let context = (*self.estate).es_per_tuple_exprcontext;
             if !context.is_null() {
                 pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
+            Ok(result)
         }
-        Ok(result)
     }
 
     /// The trigger descriptor, if the table has triggers.
@@ -150,7 +224,8 @@ impl Statement {
         // SAFETY: the slot holds a tuple of the relation.
         unsafe {
             (*slot).tts_tableOid = (*self.relation).rd_id;
-            if !(*(*self.relation).rd_att).constr.is_null() {
+            let skip = crate::fault::active("constraints_skipped");
+            if !skip && !(*(*self.relation).rd_att).constr.is_null() {
                 pg_sys::ExecConstraints(self.info, slot, self.estate);
             }
         }
@@ -177,7 +252,21 @@ impl Statement {
                 (*self.info).ri_NumIndices += 1;
                 return recheck;
             }
-            compat::insert_index_entries(self.info, slot, self.estate, update, entries)
+            if crate::fault::active("partial_predicate_ignored") {
+                for i in 0..(*self.info).ri_NumIndices as usize {
+                    let index = *(*self.info).ri_IndexRelationInfo.add(i);
+                    (*index).ii_Predicate = std::ptr::null_mut();
+                }
+            }
+            let recheck =
+                compat::insert_index_entries(self.info, slot, self.estate, update, entries);
+            if !recheck.is_null() {
+                counters::add(Counter::PathDeferredKey);
+            }
+            if crate::fault::active("deferred_recheck_lost") {
+                return std::ptr::null_mut();
+            }
+            recheck
         }
     }
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// What became of one row.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Done,
     Vetoed,
     /// Deleted, or changed so that it no longer matches.
@@ -29,6 +29,15 @@ enum Outcome {
 /// UPDATE … WHERE key = `key`.
 pub(super) fn update(table: &Table, key: Value, changes: &Changes) -> CaliberResult<Written> {
     let _snapshot = ActiveSnapshot::for_write();
+    update_active(table, key, changes)
+}
+
+/// As [`update`], under the active snapshot.
+pub(super) fn update_active(
+    table: &Table,
+    key: Value,
+    changes: &Changes,
+) -> CaliberResult<Written> {
     let found = find(table, key)?;
     let statement = Statement::begin(table, &statement_rights(table, changes));
     let outcome = match found {
@@ -71,6 +80,9 @@ pub(super) fn update_each(table: &Table, keys: &[Uuid], changes: &Changes) -> Ca
 
 /// A verb: reads, decides, and updates the version that it decided on.
 pub(super) fn change(table: &Table, key: Value, rule: &mut Rule<'_>) -> CaliberResult<bool> {
+    // A trigger that vetoes may have changed the row itself: the rule is asked once
+    // more whether there is still something to do. If so, the veto stands.
+    let mut vetoed = false;
     loop {
         let _snapshot = ActiveSnapshot::for_write();
         let Some(slot) = find(table, key)? else {
@@ -80,38 +92,37 @@ pub(super) fn change(table: &Table, key: Value, rule: &mut Rule<'_>) -> CaliberR
         let seen = unsafe { stored(table, slot.0) };
         let (changes, checked) = match rule(&seen)? {
             Verdict::Answer(answer) => return Ok(answer),
+            Verdict::Write { .. } if vetoed => return Ok(false),
             Verdict::Write { changes, checked } => (changes, checked),
         };
-        let guard: Vec<(usize, Value)> = checked
-            .iter()
-            .map(|&c| {
-                let kind = table.entity.shape.columns[c].kind;
-                (c, seen.get(c).copied(kind))
-            })
-            .collect();
+        crate::wait::at("verb.decided");
+        let guard = seen.guard(table, &checked);
         let statement = Statement::begin(table, &statement_rights(table, &changes));
         let new = statement.new_slot();
         let outcome = update_row(table, &statement, &slot, new, key, &changes, &guard)?;
         statement.finish();
         match outcome {
             Outcome::Done => return Ok(true),
-            Outcome::Vetoed => return Ok(false),
+            Outcome::Vetoed if crate::fault::active("veto_not_looked_at") => return Ok(false),
+            Outcome::Vetoed => vetoed = true,
             // Somebody else changed it: from the start, with a new snapshot.
-            Outcome::NoMatch => {
-                pgrx::check_for_interrupts!();
-            }
+            Outcome::NoMatch => {}
         }
+        pgrx::check_for_interrupts!();
     }
 }
 
 /// The rights that the statement itself names: exactly its columns.
-fn statement_rights(table: &Table, changes: &Changes) -> Rights {
+pub(super) fn statement_rights(table: &Table, changes: &Changes) -> Rights {
+    if crate::fault::active("named_columns_lost") {
+        return Rights::update(table.entity.key, Vec::new());
+    }
     Rights::update(table.entity.key, changes.iter().map(|c| c.0).collect())
 }
 
 /// Updates the version in `old`, or the latest one if it still has `key` and
 /// the values of `guard`; `new` is a slot of the statement for the new version.
-fn update_row(
+pub(super) fn update_row(
     table: &Table,
     statement: &Statement,
     old: &OwnSlot,
@@ -128,12 +139,14 @@ fn update_row(
             && same(table, newest, guard)
     };
     let mut failure = pg_sys::TM_FailureData::default();
+    crate::wait::at("update.found");
     // SAFETY: `old` holds a version that the statement's snapshot sees; the
     // calls follow ExecUpdate, ExecUpdateAct and ExecUpdateEpilogue in order.
     unsafe {
         if statement
             .triggers()
             .is_some_and(|t| t.trig_update_before_row)
+            && !crate::fault::active("before_triggers_skipped")
         {
             // Triggers must see the latest version: ExecBRUpdateTriggers would
             // lock it and evaluate a plan again. We have no plan, so the row
@@ -147,14 +160,24 @@ fn update_row(
             form_new(table, old.0, new, changes);
             let mut tid = (*old.0).tts_tid;
             if !compat::before_row_update(estate, statement.epq(), info, &mut tid, new) {
-                return Ok(Outcome::Vetoed);
+                counters::add(Counter::PathVeto);
+                return Ok(if crate::fault::active("veto_unnoticed") {
+                    Outcome::Done
+                } else {
+                    Outcome::Vetoed
+                });
             }
         } else {
+            if crate::fault::active("update_locks_first") {
+                let mode = pg_sys::ExecUpdateLockMode(estate, info);
+                lock_latest(statement, old.0, mode, &mut failure, false)?;
+            }
             form_new(table, old.0, new, changes);
         }
         loop {
             pg_sys::ExecMaterializeSlot(new);
             statement.check_constraints(new);
+            crate::wait::at("update.before_heap");
             let mut tid = (*old.0).tts_tid;
             let mut mode = pg_sys::LockTupleMode::LockTupleExclusive;
             let (result, entries) = compat::tuple_update(
@@ -179,7 +202,9 @@ fn update_row(
                         Counter::PathIndexedUpdate
                     });
                     (*estate).es_processed += 1;
+                    crate::wait::at("update.after_heap");
                     let recheck = statement.index(new, true, entries);
+                    crate::wait::at("update.after_index");
                     let mut tid = (*old.0).tts_tid;
                     pg_sys::ExecARUpdateTriggers(
                         estate,
@@ -201,17 +226,26 @@ fn update_row(
                     return Ok(Outcome::NoMatch);
                 }
                 pg_sys::TM_Result::TM_Updated => {
-                    if transaction_keeps_snapshot() {
+                    // A verb would begin again and again under its old snapshot.
+                    let lost = guard.is_empty() && crate::fault::active("old_snapshot_update");
+                    if transaction_keeps_snapshot() && !lost {
                         return Err(concurrent_update());
                     }
+                    crate::wait::at("update.before_lock");
                     match lock_latest(statement, old.0, mode, &mut failure, false)? {
                         Locked::Gone => return Ok(Outcome::NoMatch),
                         Locked::Same | Locked::Newer => {}
                     }
-                    if !matches(&stored(table, old.0)) {
+                    crate::wait::at("update.after_lock");
+                    if !crate::fault::active("newest_not_rechecked")
+                        && !matches(&stored(table, old.0))
+                    {
+                        counters::add(Counter::PathNoMatch);
                         return Ok(Outcome::NoMatch);
                     }
-                    form_new(table, old.0, new, changes);
+                    if !crate::fault::active("lost_update") {
+                        form_new(table, old.0, new, changes);
+                    }
                 }
                 pg_sys::TM_Result::TM_Deleted => {
                     if transaction_keeps_snapshot() {
@@ -278,7 +312,8 @@ pub(super) unsafe fn lock_latest(
     failure: *mut pg_sys::TM_FailureData,
     for_trigger: bool,
 ) -> CaliberResult<Locked> {
-    let keeps = transaction_keeps_snapshot();
+    let lost = !for_trigger && crate::fault::active("old_snapshot_update");
+    let keeps = transaction_keeps_snapshot() && !lost;
     let flags = if keeps {
         0
     } else {
@@ -327,6 +362,7 @@ pub(super) fn self_modified(
     failure: &pg_sys::TM_FailureData,
     for_trigger: bool,
 ) -> CaliberResult<()> {
+    counters::add(Counter::PathSelfModified);
     if failure.cmax == statement.command_id() {
         return Ok(());
     }

@@ -1,14 +1,22 @@
 //! The `sql` engine: exactly the statements of the API's section 1.5.
 
+mod accept;
+mod claim;
+mod lock_rows;
+mod search;
 mod text;
+mod watch;
 
-use super::{same, Changes, Engine, List, Rule, Stored, Table, Verdict, Written};
+use super::accept::Accept;
+use super::list::{List, Range};
+use super::{Changes, Engine, Rows, Rule, Stored, Table, Written};
 use crate::error::{CaliberResult, WriteCause};
 use crate::pg::datum::Value;
 use crate::pg::relation::UUID_ARRAY;
-use crate::pg::row::{AnyRow, RowSink};
+use crate::pg::row::{self, AnyRow, RowSink};
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::spi::{self, Parameter, Planning, View};
+use crate::pg::spi::{self, Parameter, Planning, Taken, View};
+use std::collections::HashSet;
 use text::Text;
 use uuid::Uuid;
 
@@ -41,40 +49,93 @@ impl Sql {
 
 impl Engine for Sql {
     fn insert(&self, table: &Table, row: &[Value]) -> CaliberResult<Written> {
-        Ok(match self.write(&Text::insert(table, row, false)) {
+        Ok(match self.insert_row(table, row, false) {
             Written::Done => Written::Done,
             // Only a trigger or a rule keeps an INSERT from writing.
             _ => Written::Vetoed,
         })
     }
 
+    fn insert_many(&self, table: &Table, rows: &Rows, if_new: bool) -> CaliberResult<Vec<Written>> {
+        let written = self.insert_rows(table, rows, if_new);
+        if written.len() == rows.len() {
+            return Ok(vec![Written::Done; rows.len()]);
+        }
+        // Some were vetoed, or there already: the others came back, in order.
+        let mut written = written.into_iter().peekable();
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let done = written
+                    .next_if_eq(&row[table.entity.key].as_uuid())
+                    .is_some();
+                if done {
+                    Written::Done
+                } else {
+                    Written::Vetoed
+                }
+            })
+            .collect())
+    }
+
     fn insert_if_new(&self, table: &Table, row: &[Value]) -> CaliberResult<Written> {
-        Ok(self.write(&Text::insert(table, row, true)))
+        Ok(self.insert_row(table, row, true))
     }
 
     fn get(&self, table: &Table, key: Value) -> CaliberResult<Option<AnyRow>> {
-        let _snapshot = ActiveSnapshot::for_read();
+        let _snapshot = ActiveSnapshot::for_read_by_sql();
         let text = Text::get(table, key);
         Ok(self.read(table, &text, View::Active).into_iter().next())
     }
 
     fn list(&self, table: &Table, list: &List<'_>, sink: &mut RowSink) -> CaliberResult<()> {
-        let _snapshot = ActiveSnapshot::for_read();
-        let text = Text::list(table, list, false);
+        let _snapshot = ActiveSnapshot::for_read_by_sql();
+        let mut left = list.max_rows.unwrap_or(i64::MAX);
+        if left <= 0 || list.ranges.is_empty() {
+            return Ok(());
+        }
+        let text = Text::list(table, list);
         spi::stream(
             &table.relation,
             &text.sql,
             &text.parameters,
             self.planning,
             sink,
-        );
-        Ok(())
+            &mut |values| {
+                if left == 0 {
+                    return Ok(Taken::Enough);
+                }
+                let kept = match list.keep {
+                    None => true,
+                    Some(keep) => keep(&known(table, values))?,
+                };
+                left -= i64::from(kept);
+                Ok(if kept { Taken::Yes } else { Taken::No })
+            },
+        )
     }
 
     fn last(&self, table: &Table, list: &List<'_>) -> CaliberResult<Option<AnyRow>> {
-        let _snapshot = ActiveSnapshot::for_read();
-        let text = Text::list(table, list, true);
-        Ok(self.read(table, &text, View::Active).into_iter().next())
+        let _snapshot = ActiveSnapshot::for_read_by_sql();
+        let text = Text::list(table, list);
+        Ok(self.read(table, &text, View::Active).into_iter().last())
+    }
+
+    fn fetch(
+        &self,
+        table: &Table,
+        key: Value,
+        columns: &[usize],
+    ) -> CaliberResult<Option<Vec<Value>>> {
+        let text = Text::get(table, key);
+        let row = self.read(table, &text, View::Fresh).into_iter().next();
+        Ok(row.map(|row| stored(table, row).copies(table, columns)))
+    }
+
+    fn greatest(&self, table: &Table, range: &Range, column: usize) -> CaliberResult<Value> {
+        let text = Text::greatest(table, range, column);
+        let row = self.read(table, &text, View::Active).into_iter().next();
+        Ok(row.map_or(Value::NULL, |row| stored(table, row).get(column)))
     }
 
     fn exists(&self, table: &Table, key: Value) -> CaliberResult<bool> {
@@ -83,39 +144,18 @@ impl Engine for Sql {
         Ok(found > 0)
     }
 
+    fn existing(&self, table: &Table, keys: &[Uuid]) -> CaliberResult<HashSet<Uuid>> {
+        let text = Text::existing(table, keys);
+        let found = spi::ids(&text.sql, &text.parameters, self.planning);
+        Ok(found.into_iter().flatten().collect())
+    }
+
     fn update(&self, table: &Table, key: Value, changes: &Changes) -> CaliberResult<Written> {
         Ok(self.write(&Text::update(table, key, changes, &[])))
     }
 
     fn change(&self, table: &Table, key: Value, rule: &mut Rule<'_>) -> CaliberResult<bool> {
-        // The values that a fruitless UPDATE was guarded by, to tell a veto
-        // from a concurrent change.
-        let mut tried: Option<Vec<(usize, Value)>> = None;
-        loop {
-            let text = Text::get(table, key);
-            let Some(row) = self.read(table, &text, View::Fresh).into_iter().next() else {
-                return Ok(false);
-            };
-            let stored = stored(table, row);
-            if let Some(guard) = &tried {
-                if same(table, &stored, guard) {
-                    return Ok(false);
-                }
-            }
-            match rule(&stored)? {
-                Verdict::Answer(answer) => return Ok(answer),
-                Verdict::Write { changes, checked } => {
-                    let guard: Vec<(usize, Value)> =
-                        checked.iter().map(|&c| (c, stored.get(c))).collect();
-                    let text = Text::update(table, key, &changes, &guard);
-                    if self.write(&text) == Written::Done {
-                        return Ok(true);
-                    }
-                    tried = Some(guard);
-                }
-            }
-            pgrx::check_for_interrupts!();
-        }
+        self.accept(table, key, &mut |stored| Ok((rule(stored)?, None)))
     }
 
     fn update_each(&self, table: &Table, keys: &[Uuid], changes: &Changes) -> CaliberResult<()> {
@@ -168,10 +208,21 @@ fn stored(table: &Table, row: AnyRow) -> Stored {
 
 /// A parameter of a known column's type.
 fn parameter(table: &Table, column: usize, value: Value) -> Parameter {
-    (table.entity.shape.columns[column].kind.oid(), value)
+    (table.relation.column_type(column), value)
 }
 
 /// A parameter that is an array of ids.
 fn ids(keys: &[Uuid]) -> Parameter {
     (UUID_ARRAY, Value::uuid_array(keys))
+}
+
+/// The known columns among the values of a query's row, by position: the query
+/// selects the table's live columns.
+fn known(table: &Table, values: &[Value]) -> Stored {
+    Stored(values[..table.entity.shape.columns.len()].to_vec())
+}
+
+/// A parameter that is an array of rows.
+fn rows_parameter(table: &Table, rows: &Rows) -> Parameter {
+    row::array(&table.relation, rows)
 }

@@ -3,7 +3,7 @@
 
 use super::super::bad_input::rows::{insert_scope, insert_trajectory};
 use super::super::bad_input::stage::{Stage, ROWS};
-use super::{roles, works};
+use super::{roles, works, CALLER};
 use crate::runner::{Context, Outcome, Test};
 use anyhow::Result;
 
@@ -110,8 +110,6 @@ pub(super) fn all() -> Vec<Need> {
         need(S, "caliber_scope_delete('@23')", "DELETE FROM caliber_scope WHERE scope_id = '@23'", &["DELETE", "SELECT (scope_id)"]),
     ]
 }
-
-const CALLER: &str = "verify_caller";
 
 /// Exactly these rights of the caller on both tables.
 fn grant(stage: &mut Stage, entity: &str, rights: &[&str]) -> Result<()> {

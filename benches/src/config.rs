@@ -1,0 +1,135 @@
+//! How much a run does.
+
+use crate::entity::Kind;
+use crate::socket::Conditions;
+
+/// How long a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A few minutes a major.
+    Quick,
+    /// Under an hour for all majors.
+    Full,
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How long it may take.
+    pub effort: Effort,
+    /// Rows of each entity that are there before anything is measured.
+    pub rows: u32,
+    /// Alternating pairs.
+    pub pairs: usize,
+}
+
+impl Config {
+    /// The usual configuration of an effort.
+    #[must_use]
+    pub fn of(effort: Effort) -> Self {
+        match effort {
+            Effort::Quick => Self {
+                effort,
+                rows: 50_000,
+                pairs: 5,
+            },
+            Effort::Full => Self {
+                effort,
+                rows: 100_000,
+                pairs: 9,
+            },
+        }
+    }
+
+    /// Numbers of rows at which growth is measured; that of all other figures is among them.
+    #[must_use]
+    pub fn sizes(&self) -> [u32; 3] {
+        match self.effort {
+            Effort::Quick => [1_000, 10_000, self.rows],
+            Effort::Full => [1_000, self.rows, 1_000_000],
+        }
+    }
+
+    /// The conditions of the comparisons over the socket.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Conditions> {
+        let mut all = Vec::new();
+        for synchronous in [false, true] {
+            for transaction in [false, true] {
+                for connections in [1, 8, 32] {
+                    let conditions = Conditions {
+                        connections,
+                        transaction,
+                        synchronous,
+                        notify: false,
+                    };
+                    // What the disk does is worth one look in a short run.
+                    let seldom = synchronous && (transaction || connections != 8);
+                    if self.effort == Effort::Full || !seldom {
+                        all.push(conditions);
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Seconds that a section usually takes, for the time that is left.
+    #[must_use]
+    pub fn seconds(&self, section: Section) -> f64 {
+        let (quick, full) = match section {
+            Section::Backend => (75.0, 300.0),
+            Section::Growth => (60.0, 300.0),
+            Section::Socket => (60.0, 280.0),
+            Section::Notify => (10.0, 60.0),
+            Section::Upkeep => (10.0, 60.0),
+        };
+        match self.effort {
+            Effort::Quick => quick,
+            Effort::Full => full,
+        }
+    }
+
+    /// Calls in one statement: enough to last well above the time of a round trip.
+    #[must_use]
+    pub fn calls(&self, kind: Kind) -> u32 {
+        let (quick, full) = match kind {
+            Kind::Get | Kind::GetNear => (4_000, 10_000),
+            Kind::List => (100, 300),
+            Kind::Many => (20, 50),
+            // Two slots each in the server's lock table.
+            Kind::Lock => (1_000, 2_500),
+            _ => (1_500, 4_000),
+        };
+        match self.effort {
+            Effort::Quick => quick,
+            Effort::Full => full,
+        }
+    }
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    /// Cost inside a backend.
+    Backend,
+    /// Cost by number of rows.
+    Growth,
+    /// Latency over the socket.
+    Socket,
+    /// What announcements cost.
+    Notify,
+    /// What many updates leave behind.
+    Upkeep,
+}
+
+impl Section {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Backend,
+        Self::Growth,
+        Self::Socket,
+        Self::Notify,
+        Self::Upkeep,
+    ];
+}

@@ -1,0 +1,203 @@
+//! How cost follows the number of rows present: get, create and every list, each call timed
+//! by a clock inside the backend.
+
+use crate::bar::{judge, Verdict};
+use crate::config::{Config, Effort};
+use crate::entity::{self, Entity, Kind, Operation};
+use crate::stats::{quantile, Figure};
+use crate::world;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use verification::session::Session;
+
+/// How far p99 may be from p50.
+pub const TAIL: f64 = 3.0;
+
+/// One operation at several numbers of rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Series {
+    /// Entity and operation.
+    pub what: String,
+    /// Kind of the operation.
+    pub kind: &'static str,
+    /// By ascending number of rows.
+    pub points: Vec<Point>,
+    /// Time at the most rows as a share of that at the fewest.
+    pub growth: f64,
+    /// What log n would give.
+    pub allowed: f64,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl Series {
+    /// Is p99 near enough to p50 where there are most rows?
+    #[must_use]
+    pub fn tail(&self) -> Verdict {
+        let Some(point) = self.points.last() else {
+            return Verdict::None;
+        };
+        let median = point.p99.median / point.p50.median;
+        let figure = Figure {
+            median,
+            spread: median * point.p99.relative(),
+        };
+        judge(&figure, Some(TAIL), point.p50.relative())
+    }
+}
+
+/// One operation at one number of rows.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Point {
+    /// Rows of each entity.
+    pub rows: u32,
+    /// Microseconds of a call: medians of several statements.
+    pub p50: Figure,
+    /// 99th percentile.
+    pub p99: Figure,
+    /// Pages that one call of a list touches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u64>,
+}
+
+/// The operations whose growth is measured.
+#[must_use]
+pub fn operations() -> Vec<(&'static Entity, &'static Operation)> {
+    let all = entity::operations().into_iter();
+    all.filter(|(_, o)| matches!(o.kind, Kind::Get | Kind::Create | Kind::List))
+        .collect()
+}
+
+/// Measures one operation with so many rows present.
+///
+/// # Errors
+/// When a statement fails.
+pub fn point(
+    session: &mut Session,
+    entity: &'static Entity,
+    operation: &'static Operation,
+    rows: u32,
+    config: &Config,
+) -> Result<Point> {
+    let calls = match (operation.kind, config.effort) {
+        (Kind::List, Effort::Quick) => 100,
+        (Kind::List, Effort::Full) => 400,
+        (_, Effort::Quick) => 500,
+        (_, Effort::Full) => 1_000,
+    };
+    let arguments = world::arguments(session, entity, operation, rows, calls)?;
+    let call = timed(operation, &arguments);
+    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    for round in 0..=config.pairs {
+        session.batch("BEGIN")?;
+        let reply = session
+            .query(&call)
+            .map_err(|failure| anyhow::anyhow!("{failure}"))
+            .with_context(|| call.clone())?;
+        session.batch("ROLLBACK")?;
+        let times = reply
+            .column()
+            .into_iter()
+            .flatten()
+            .filter_map(|t| t.parse::<f64>().ok());
+        let mut times: Vec<f64> = times.map(|nanoseconds| nanoseconds / 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        if round > 0 {
+            p50.push(quantile(&times, 0.5));
+            p99.push(quantile(&times, 0.99));
+        }
+    }
+    if operation.kind.writes() {
+        session.batch(&format!("VACUUM {}", entity.table))?;
+    }
+    let pages = match operation.kind {
+        Kind::List => Some(pages(session, operation, &arguments)?),
+        _ => None,
+    };
+    Ok(Point {
+        rows,
+        p50: Figure::of(p50),
+        p99: Figure::of(p99),
+        pages,
+    })
+}
+
+fn call(operation: &Operation) -> String {
+    let names: Vec<String> = operation
+        .arguments
+        .iter()
+        .map(|a| format!("a.{}", a.0))
+        .collect();
+    format!("{}({})", operation.function, names.join(", "))
+}
+
+/// A query that returns the nanoseconds of each call.
+fn timed(operation: &Operation, arguments: &str) -> String {
+    let call = call(operation);
+    let call = if operation.returns_set() {
+        format!("(SELECT count(*) FROM {call})")
+    } else {
+        call
+    };
+    // The order of a target list is the order of evaluation (ExecProject). Whether anything
+    // came back decides nothing, but keeps the call.
+    format!(
+        "SELECT b - a FROM (SELECT bench.clock() AS a, {call} AS x, bench.clock() AS b FROM {arguments} a OFFSET 0) t
+         WHERE x IS NOT NULL OR b > a"
+    )
+}
+
+/// Pages that a call touches, on average over some calls.
+fn pages(session: &mut Session, operation: &Operation, arguments: &str) -> Result<u64> {
+    const SAMPLE: u64 = 20;
+    let explain =
+        |from: &str| format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {from}");
+    let some = format!("(SELECT * FROM {arguments} LIMIT {SAMPLE}) a");
+    let lists = explain(&format!(
+        "SELECT count(*) FROM {some}, LATERAL {} x",
+        call(operation)
+    ));
+    let alone = explain(&format!("SELECT count(*) FROM {some}"));
+    let mut touched = |sql: &str| -> Result<u64> {
+        let text = session.value(sql)?.unwrap_or_default();
+        let plan: serde_json::Value = serde_json::from_str(&text)?;
+        let plan = &plan[0]["Plan"];
+        let pages = |name: &str| plan[name].as_u64().unwrap_or(0);
+        Ok(pages("Shared Hit Blocks") + pages("Shared Read Blocks"))
+    };
+    // The first call in a session also reads catalogs.
+    touched(&lists)?;
+    Ok(touched(&lists)?.saturating_sub(touched(&alone)?) / SAMPLE)
+}
+
+/// Puts the points of an operation together and judges them.
+#[must_use]
+pub fn series(entity: &Entity, operation: &Operation, points: Vec<Point>) -> Series {
+    let what = format!("{} {}", entity.name, operation.kind.name());
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Series {
+            what,
+            kind: operation.kind.name(),
+            points,
+            growth: f64::NAN,
+            allowed: f64::NAN,
+            verdict: Verdict::None,
+        };
+    };
+    let growth = last.p50.median / first.p50.median;
+    let allowed = f64::from(last.rows).ln() / f64::from(first.rows).ln();
+    let figure = Figure {
+        median: growth,
+        spread: growth * (first.p50.relative() + last.p50.relative()),
+    };
+    let noise = first.p50.relative().max(last.p50.relative());
+    Series {
+        what,
+        kind: operation.kind.name(),
+        growth,
+        allowed,
+        verdict: judge(&figure, Some(allowed), noise),
+        points,
+    }
+}

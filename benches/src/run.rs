@@ -1,0 +1,311 @@
+//! A run on one major: its sections, one after the other.
+
+use crate::backend;
+use crate::bar::NOISE;
+use crate::config::{Config, Section};
+use crate::entity::{Entity, Kind, Operation};
+use crate::growth::{self, Point};
+use crate::report::{Announced, MajorReport};
+use crate::server::Server;
+use crate::socket::{self, Conditions, Path};
+use crate::terminal::{self, Progress};
+use crate::{rival, upkeep, world};
+use anyhow::{Context, Result};
+use std::fmt;
+use verification::config::Major;
+use verification::session::Session;
+
+/// What a run is to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// How much of it.
+    pub config: Config,
+    /// Sections.
+    pub sections: Vec<Section>,
+    /// Entities by name; all if there is none.
+    pub only: Vec<String>,
+    /// Whether it goes on where the machine is too noisy to compare.
+    pub anyway: bool,
+}
+
+/// Why a run refuses to compare: the spread of the same function measured twice.
+#[derive(Debug)]
+pub struct TooNoisy(pub f64);
+
+impl fmt::Display for TooNoisy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the machine is too noisy to compare: the same function measured twice differs by {:.0} %, above {:.0} %; \
+             --anyway measures all the same, and judges what is quiet enough",
+            self.0 * 100.0,
+            NOISE * 100.0
+        )
+    }
+}
+
+impl std::error::Error for TooNoisy {}
+
+type Pair = (&'static Entity, &'static Operation);
+
+impl Plan {
+    fn wants(&self, section: Section) -> bool {
+        self.sections.contains(&section)
+    }
+
+    /// Those of the operations that are asked for.
+    fn chosen(&self, all: Vec<Pair>) -> Vec<Pair> {
+        let wanted =
+            |entity: &Entity| self.only.is_empty() || self.only.iter().any(|n| n == entity.name);
+        all.into_iter()
+            .filter(|(entity, _)| wanted(entity))
+            .collect()
+    }
+
+    /// Seconds that this usually takes on one major.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        let sections = self
+            .sections
+            .iter()
+            .map(|&section| self.config.seconds(section));
+        20.0 + sections.sum::<f64>()
+    }
+
+    /// Measures one major.
+    ///
+    /// # Errors
+    /// When a statement fails, or the machine is too noisy to compare.
+    pub fn run(&self, major: Major, progress: &mut Progress) -> Result<MajorReport> {
+        progress.doing(&format!("PostgreSQL {major}: starting"));
+        let server = Server::start(major)?;
+        let mut found = MajorReport {
+            major,
+            version: server.version.clone(),
+            image: server.image(),
+            ..MajorReport::default()
+        };
+        println!("\n{}", found.version);
+        let mut session = fresh(&server)?;
+        progress.done(20.0);
+        found.settings = server.settings()?;
+        let mut filled = 0;
+        let mut points: Vec<(Pair, Vec<Point>)> = self
+            .chosen(growth::operations())
+            .into_iter()
+            .map(|pair| (pair, Vec::new()))
+            .collect();
+        for size in self.config.sizes() {
+            let backend = size == self.config.rows;
+            if !backend && !self.wants(Section::Growth) {
+                continue;
+            }
+            progress.doing(&format!("{size} rows of each entity"));
+            world::fill(&mut session, filled, size)?;
+            filled = size;
+            if backend {
+                self.check_noise(&mut session)?;
+                if self.wants(Section::Backend) {
+                    self.backend(&mut session, progress, &mut found)?;
+                }
+            }
+            if self.wants(Section::Growth) {
+                self.grow(&mut session, size, progress, &mut points)?;
+            }
+        }
+        if self.wants(Section::Growth) {
+            let series = points
+                .into_iter()
+                .map(|((entity, operation), points)| growth::series(entity, operation, points));
+            found.growth = series.collect();
+            println!("\n{}", terminal::growth(&found.growth));
+        }
+        let committed = [Section::Socket, Section::Notify, Section::Upkeep];
+        if committed.iter().any(|&section| self.wants(section)) {
+            if filled != self.config.rows {
+                drop(session);
+                session = fresh(&server)?;
+                world::fill(&mut session, 0, self.config.rows)?;
+            }
+            self.committed(&server, &mut session, progress, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Refuses to go on where the same thing measured twice differs.
+    fn check_noise(&self, session: &mut Session) -> Result<()> {
+        let Some((entity, operation)) = growth::operations()
+            .into_iter()
+            .find(|(_, o)| o.kind == Kind::Get)
+        else {
+            return Ok(());
+        };
+        let noise = backend::measure(session, entity, operation, &self.config)?.noise();
+        println!("noise: {:.1} % between two runs of the same", noise * 100.0);
+        if noise > NOISE && !self.anyway {
+            return Err(TooNoisy(noise).into());
+        }
+        Ok(())
+    }
+
+    fn backend(
+        &self,
+        session: &mut Session,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
+        let all = crate::entity::operations();
+        let chosen = self.chosen(all);
+        println!("\n{}", terminal::heading());
+        for &(entity, operation) in &chosen {
+            let name = format!("{} {}", entity.name, operation.kind.name());
+            progress.doing(&name);
+            let measured =
+                backend::measure(session, entity, operation, &self.config).context(name)?;
+            progress.done(self.config.seconds(Section::Backend) / chosen.len() as f64);
+            println!("{}", terminal::line(&measured));
+            found.backend.push(measured);
+        }
+        Ok(())
+    }
+
+    fn grow(
+        &self,
+        session: &mut Session,
+        size: u32,
+        progress: &mut Progress,
+        points: &mut [(Pair, Vec<Point>)],
+    ) -> Result<()> {
+        let share = self.config.seconds(Section::Growth) / (3 * points.len().max(1)) as f64;
+        for ((entity, operation), points) in points.iter_mut() {
+            let name = format!(
+                "{} {} among {size} rows",
+                entity.name,
+                operation.kind.name()
+            );
+            progress.doing(&name);
+            points
+                .push(growth::point(session, entity, operation, size, &self.config).context(name)?);
+            progress.done(share);
+        }
+        Ok(())
+    }
+
+    /// The sections that commit.
+    fn committed(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
+        if self.wants(Section::Upkeep) {
+            progress.doing("many updates with autovacuum");
+            found.upkeep = upkeep::measure(session, &self.config)?;
+            progress.done(self.config.seconds(Section::Upkeep));
+            println!("\n{}", terminal::upkeep(&found.upkeep));
+        }
+        if self.wants(Section::Socket) {
+            self.socket(server, session, progress, found)?;
+        }
+        if self.wants(Section::Notify) {
+            self.notify(server, session, progress, found)?;
+        }
+        Ok(())
+    }
+
+    fn socket(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
+        let mut wanted = Vec::new();
+        for (entity, operation) in self.chosen(socket::operations()) {
+            for conditions in self.config.conditions() {
+                wanted.push((entity, operation, Path::Function, conditions));
+            }
+            // The message has no defaults: only functions that are given every argument.
+            if matches!(operation.kind, Kind::Get | Kind::Hot) {
+                for conditions in self.config.conditions() {
+                    if !conditions.transaction && !conditions.synchronous {
+                        wanted.push((entity, operation, Path::Message, conditions));
+                    }
+                }
+            }
+        }
+        println!("\n{}", terminal::socket_heading());
+        let share = self.config.seconds(Section::Socket) / wanted.len().max(1) as f64;
+        for (entity, operation, path, conditions) in wanted {
+            let name = format!("{} {}, {conditions}", entity.name, operation.kind.name());
+            progress.doing(&name);
+            let target = server.target();
+            let compared = socket::compare(
+                &target,
+                session,
+                (entity, operation),
+                path,
+                conditions,
+                &self.config,
+            )
+            .context(name)?;
+            progress.done(share);
+            println!("{}", terminal::socket_line(&compared));
+            found.socket.push(compared);
+        }
+        Ok(())
+    }
+
+    fn notify(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
+        let send = socket::operations()
+            .into_iter()
+            .find(|(entity, _)| entity.name == "message");
+        let Some(send) = send else { return Ok(()) };
+        for connections in [1, 8, 32] {
+            progress.doing(&format!("messages announced by {connections} connections"));
+            let mut rates = |notify| -> Result<[f64; 2]> {
+                let conditions = Conditions {
+                    connections,
+                    transaction: false,
+                    synchronous: false,
+                    notify,
+                };
+                let target = server.target();
+                let compared = socket::compare(
+                    &target,
+                    session,
+                    send,
+                    Path::Function,
+                    conditions,
+                    &self.config,
+                )?;
+                Ok([compared.ours.throughput, compared.client.throughput])
+            };
+            found.notify.push(Announced {
+                connections,
+                off: rates(false)?,
+                on: rates(true)?,
+            });
+            progress.done(self.config.seconds(Section::Notify) / 3.0);
+        }
+        println!("\n{}", terminal::notify(&found.notify));
+        Ok(())
+    }
+}
+
+/// A session in a new database with the rivals, and no rows.
+fn fresh(server: &Server) -> Result<Session> {
+    server.fresh()?;
+    let mut session = server.connect()?;
+    world::prepare(&mut session)?;
+    rival::declare(&mut session)?;
+    session.batch(backend::SESSION)?;
+    Ok(session)
+}

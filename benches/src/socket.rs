@@ -1,0 +1,445 @@
+//! Over the socket: our function and the client's own statement, both prepared, at several
+//! numbers of connections, in alternating slices of time.
+
+use crate::bar::{judge, Verdict};
+use crate::config::{Config, Effort};
+use crate::entity::{self, Entity, Kind, Operation};
+use crate::rival;
+use crate::stats::{ratio, Figure};
+use crate::wire::{Values, Wire};
+use crate::world::SCATTER;
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fmt;
+use std::time::{Duration, Instant};
+use verification::session::{Session, Target};
+
+/// Calls between BEGIN and COMMIT.
+const CALLS: usize = 20;
+/// Argument rows of one connection.
+const ARGUMENTS: u32 = 1_000;
+
+/// How a connection does its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// `SELECT caliber_…($1, …)`, prepared.
+    Function,
+    /// The equivalent statement, prepared.
+    Client,
+    /// Our function by the function-call message of the protocol.
+    Message,
+}
+
+/// The conditions of a comparison.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Conditions {
+    /// Connections at once.
+    pub connections: usize,
+    /// In transactions of 20 calls, or each its own.
+    pub transaction: bool,
+    /// `synchronous_commit`.
+    pub synchronous: bool,
+    /// `caliber.notify`, and pg_notify in the client's statement.
+    pub notify: bool,
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = match self.connections {
+            1 => "1 connection".to_owned(),
+            n => format!("{n} connections"),
+        };
+        let transaction = if self.transaction {
+            "transactions of 20"
+        } else {
+            "autocommit"
+        };
+        write!(
+            f,
+            "{connections}, {transaction}, synchronous_commit {}",
+            on(self.synchronous)
+        )
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Function => "prepared SELECT",
+            Self::Client => "prepared statement",
+            Self::Message => "function-call message",
+        })
+    }
+}
+
+/// What was measured of a path.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latency {
+    /// Microseconds: median, 95th, 99th percentile of all slices together.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Calls a second, median of the slices.
+    pub throughput: f64,
+    /// The distribution: microseconds at each of a hundred and one percentiles.
+    pub curve: Vec<f64>,
+}
+
+/// A comparison of two paths.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// Entity and operation.
+    pub what: String,
+    /// Foreign keys of a new row that are not NULL.
+    pub foreign_keys: u32,
+    /// Conditions.
+    #[serde(flatten)]
+    pub conditions: Conditions,
+    /// Our path.
+    pub path: Path,
+    /// Ours.
+    pub ours: Latency,
+    /// The client's own statement.
+    pub client: Latency,
+    /// Slices of each.
+    pub pairs: usize,
+    /// Ours as a share of the client's: p50, p95, p99, and time a call (the inverse of
+    /// throughput).
+    pub ratios: [Judged; 4],
+    /// The client's p50 in one slice against its next: the noise of the run.
+    pub control: Figure,
+}
+
+/// A ratio and what came of it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Judged {
+    /// Ratio.
+    pub ratio: Figure,
+    /// The share that is allowed.
+    pub allowed: Option<f64>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Names of the four ratios.
+pub const RATIOS: [&str; 4] = ["p50", "p95", "p99", "time a call"];
+
+/// The operations that are measured: a read, a HOT update, a row with one foreign key and one
+/// with four.
+#[must_use]
+pub fn operations() -> Vec<(&'static Entity, &'static Operation)> {
+    let wanted = [
+        ("trajectory", Kind::Get),
+        ("scope", Kind::Hot),
+        ("scope", Kind::Create),
+        ("message", Kind::Create),
+    ];
+    let all = entity::operations().into_iter();
+    all.filter(|(entity, o)| wanted.contains(&(entity.name, o.kind)))
+        .collect()
+}
+
+/// Connections with everything prepared, for both paths of one comparison.
+struct Crew<'a> {
+    workers: Vec<Worker>,
+    operation: &'a Operation,
+    transaction: bool,
+}
+
+struct Worker {
+    wire: Wire,
+    values: Vec<Values>,
+    next: usize,
+    path: Path,
+    function: u32,
+}
+
+/// What a slice of time gave.
+struct Slice {
+    latencies: Histogram<u64>,
+    throughput: f64,
+}
+
+/// Compares one of our paths with the client's statement.
+///
+/// # Errors
+/// When a connection or a statement fails.
+pub fn compare(
+    target: &Target,
+    session: &mut Session,
+    (entity, operation): (&'static Entity, &'static Operation),
+    path: Path,
+    conditions: Conditions,
+    config: &Config,
+) -> Result<Compared> {
+    let (pairs, slice) = match config.effort {
+        Effort::Quick => (3, Duration::from_millis(150)),
+        Effort::Full => (config.pairs, Duration::from_millis(200)),
+    };
+    let mut crew = |path| Crew::new(target, session, entity, operation, path, conditions, config);
+    let (mut ours, mut client) = (crew(path)?, crew(Path::Client)?);
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for pair in 0..=pairs {
+        // The first warms caches and plans; who goes first changes.
+        let (x, y) = if pair % 2 == 0 {
+            let x = ours.slice(slice)?;
+            (x, client.slice(slice)?)
+        } else {
+            let y = client.slice(slice)?;
+            (ours.slice(slice)?, y)
+        };
+        if pair > 0 {
+            a.push(x);
+            b.push(y);
+        }
+    }
+    evaluate(entity, operation, path, conditions, &a, &b)
+}
+
+fn evaluate(
+    entity: &Entity,
+    operation: &Operation,
+    path: Path,
+    conditions: Conditions,
+    ours: &[Slice],
+    client: &[Slice],
+) -> Result<Compared> {
+    let at = |slices: &[Slice], share: f64| -> Vec<f64> {
+        slices
+            .iter()
+            .map(|s| micros(s.latencies.value_at_quantile(share)))
+            .collect()
+    };
+    let time =
+        |slices: &[Slice]| -> Vec<f64> { slices.iter().map(|s| 1.0 / s.throughput).collect() };
+    let medians = at(client, 0.5);
+    let control = ratio(&medians[1..], &medians[..medians.len() - 1]);
+    let many_keys = operation.foreign_keys >= 3 && conditions.transaction;
+    let judged = |figure: Figure, share: f64| {
+        let allowed = if many_keys && share < 0.9 { 0.85 } else { 1.0 };
+        Judged {
+            ratio: figure,
+            allowed: Some(allowed),
+            verdict: judge(&figure, Some(allowed), control.relative()),
+        }
+    };
+    let quantile = |share| judged(ratio(&at(ours, share), &at(client, share)), share);
+    let throughput = judged(ratio(&time(ours), &time(client)), 0.5);
+    Ok(Compared {
+        what: match path {
+            Path::Message => format!("{} {} by {path}", entity.name, operation.kind.name()),
+            _ => format!("{} {}", entity.name, operation.kind.name()),
+        },
+        foreign_keys: operation.foreign_keys,
+        conditions,
+        path,
+        ours: latency(ours)?,
+        client: latency(client)?,
+        pairs: ours.len(),
+        ratios: [quantile(0.5), quantile(0.95), quantile(0.99), throughput],
+        control,
+    })
+}
+
+fn micros(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e3
+}
+
+fn latency(slices: &[Slice]) -> Result<Latency> {
+    let mut all = histogram()?;
+    for slice in slices {
+        all.add(&slice.latencies)?;
+    }
+    let at = |share| micros(all.value_at_quantile(share));
+    Ok(Latency {
+        p50: at(0.5),
+        p95: at(0.95),
+        p99: at(0.99),
+        throughput: Figure::of(slices.iter().map(|s| s.throughput).collect()).median,
+        curve: (0..=100).map(|i| at(f64::from(i) / 100.0)).collect(),
+    })
+}
+
+/// To a thousandth of a value.
+fn histogram() -> Result<Histogram<u64>> {
+    Ok(Histogram::new(3)?)
+}
+
+impl<'a> Crew<'a> {
+    fn new(
+        target: &Target,
+        session: &mut Session,
+        entity: &Entity,
+        operation: &'a Operation,
+        path: Path,
+        conditions: Conditions,
+        config: &Config,
+    ) -> Result<Self> {
+        let mut workers = Vec::with_capacity(conditions.connections);
+        let oid = session.value(&format!("SELECT '{}'::regproc::oid", operation.function))?;
+        let function = oid.and_then(|text| text.parse().ok()).unwrap_or(0);
+        for i in 0..conditions.connections {
+            let mut wire = Wire::connect(target)?;
+            wire.run(&format!(
+                "SET synchronous_commit = {}; SET caliber.notify = {}",
+                on(conditions.synchronous),
+                on(conditions.notify)
+            ))?;
+            wire.prepare(
+                "work",
+                &statement(entity, operation, path, conditions.notify),
+            )?;
+            let values = arguments(session, operation, i, config.rows)?;
+            workers.push(Worker {
+                wire,
+                values,
+                next: 0,
+                path,
+                function,
+            });
+        }
+        Ok(Self {
+            workers,
+            operation,
+            transaction: conditions.transaction,
+        })
+    }
+
+    /// All connections work for so long.
+    fn slice(&mut self, time: Duration) -> Result<Slice> {
+        let (operation, transaction) = (self.operation, self.transaction);
+        let started = Instant::now();
+        let until = started + time;
+        let results: Vec<Result<Histogram<u64>>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .workers
+                .iter_mut()
+                .map(|worker| scope.spawn(move || worker.work(operation, transaction, until)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a connection's thread died")))
+                })
+                .collect()
+        });
+        let passed = started.elapsed();
+        let mut latencies = histogram()?;
+        for result in results {
+            latencies.add(&result?)?;
+        }
+        let throughput = latencies.len() as f64 / passed.as_secs_f64();
+        Ok(Slice {
+            latencies,
+            throughput,
+        })
+    }
+}
+
+impl Worker {
+    fn work(
+        &mut self,
+        operation: &Operation,
+        transaction: bool,
+        until: Instant,
+    ) -> Result<Histogram<u64>> {
+        let mut latencies = histogram()?;
+        while Instant::now() < until {
+            if transaction {
+                self.wire.run("BEGIN")?;
+            }
+            for _ in 0..if transaction { CALLS } else { 1 } {
+                let values = self.values();
+                let values = match (self.path, operation.makes_id()) {
+                    // A client makes its ids itself.
+                    (Path::Client, true) => {
+                        let id = Some(uuid::Uuid::now_v7().to_string());
+                        std::iter::once(id).chain(values).collect()
+                    }
+                    _ => values,
+                };
+                let started = Instant::now();
+                match self.path {
+                    Path::Message => self.wire.call(self.function, &values)?,
+                    _ => self.wire.execute("work", &values)?,
+                }
+                let nanoseconds = started.elapsed().as_nanos();
+                latencies.record(u64::try_from(nanoseconds)?)?;
+            }
+            if transaction {
+                self.wire.run("COMMIT")?;
+            }
+        }
+        Ok(latencies)
+    }
+
+    fn values(&mut self) -> Values {
+        self.next = (self.next + 1) % self.values.len();
+        self.values[self.next].clone()
+    }
+}
+
+fn on(setting: bool) -> &'static str {
+    if setting {
+        "on"
+    } else {
+        "off"
+    }
+}
+
+/// What a connection prepares.
+fn statement(entity: &Entity, operation: &Operation, path: Path, notify: bool) -> String {
+    if path == Path::Client {
+        let (sql, _) = rival::for_client(entity, operation);
+        if !(notify && entity.name == "message") {
+            return sql;
+        }
+        return format!(
+            "WITH x AS ({sql} RETURNING message_id, to_agent_id, message_type, priority, from_agent_id)
+             SELECT pg_catalog.pg_notify('caliber_agent_' || x.to_agent_id, pg_catalog.json_build_object('message_id', x.message_id,
+                 'message_type', x.message_type, 'priority', x.priority, 'from_agent_id', x.from_agent_id)::text) FROM x"
+        );
+    }
+    let parameters: Vec<String> = operation
+        .arguments
+        .iter()
+        .enumerate()
+        .map(|(i, argument)| format!("${}::{}", i + 1, argument.1))
+        .collect();
+    let call = format!("public.{}({})", operation.function, parameters.join(", "));
+    if operation.returns_set() || operation.kind == Kind::Get {
+        format!("SELECT * FROM {call}")
+    } else {
+        format!("SELECT {call}")
+    }
+}
+
+/// Arguments for one connection, of rows that no other connection changes.
+fn arguments(
+    session: &mut Session,
+    operation: &Operation,
+    connection: usize,
+    rows: u32,
+) -> Result<Vec<Values>> {
+    let columns: Vec<String> = operation
+        .arguments
+        .iter()
+        .map(|(name, kind, value)| format!("({value})::{kind} AS {name}"))
+        .collect();
+    let from = connection as u32 * ARGUMENTS;
+    let reply = session.query(&format!(
+        "SELECT {} FROM (SELECT i AS n, (i::bigint * {SCATTER} % {rows})::int AS r, i % 500 AS h, i % {} AS g
+         FROM generate_series({from}, {}) i) x",
+        columns.join(", "),
+        rows / 100,
+        from + ARGUMENTS - 1
+    ))?;
+    Ok(reply.rows)
+}

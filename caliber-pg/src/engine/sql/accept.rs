@@ -1,0 +1,84 @@
+//! Verbs, and the statement in which one also creates a row of another table.
+
+use super::text::Text;
+use super::{stored, Sql};
+use crate::engine::accept::{Accept, NewRow, Rule};
+use crate::engine::{same, Table, Verdict, Written};
+use crate::error::CaliberResult;
+use crate::pg::datum::Value;
+use crate::pg::snapshot::{is_current_transaction, ActiveSnapshot};
+use crate::pg::spi::{self, Planning, View};
+
+impl Accept for Sql {
+    fn accept(&self, table: &Table, key: Value, rule: &mut Rule<'_, '_>) -> CaliberResult<bool> {
+        // The values that a fruitless UPDATE was guarded by, to tell a veto
+        // from a concurrent change.
+        let mut tried: Option<Vec<(usize, Value)>> = None;
+        loop {
+            let text = Text::get(table, key);
+            let Some(row) = self.read(table, &text, View::Fresh).into_iter().next() else {
+                return Ok(false);
+            };
+            let stored = stored(table, row);
+            if let Some(guard) = &tried {
+                if same(table, &stored, guard) {
+                    return Ok(false);
+                }
+            }
+            let (verdict, new) = rule(&stored)?;
+            let (changes, checked) = match verdict {
+                Verdict::Answer(answer) => return Ok(answer),
+                // Nobody else can have changed what this transaction wrote: a trigger
+                // vetoed the update, and changed the row itself.
+                Verdict::Write { .. } if tried.is_some() && self.is_own(table, key)? => {
+                    return Ok(false)
+                }
+                Verdict::Write { changes, checked } => (changes, checked),
+            };
+            let guard: Vec<(usize, Value)> = checked.iter().map(|&c| (c, stored.get(c))).collect();
+            let update = Text::update(table, key, &changes, &guard);
+            let written = match &new {
+                None => self.write(&update),
+                Some(new) => {
+                    let both = Text::insert_with(update, new.table, &new.values);
+                    self.beside(new).write(&both)
+                }
+            };
+            if written == Written::Done {
+                return Ok(true);
+            }
+            tried = Some(guard);
+            pgrx::check_for_interrupts!();
+        }
+    }
+}
+
+impl Sql {
+    /// Is the version of the row that is seen one of this transaction's?
+    pub(super) fn is_own(&self, table: &Table, key: Value) -> CaliberResult<bool> {
+        // Only the heap has transaction ids that are this server's own.
+        if !table.relation.is_heap() {
+            return Ok(false);
+        }
+        let _snapshot = ActiveSnapshot::for_read_by_sql();
+        let text = Text::xmin(table, key);
+        let mut own = false;
+        spi::each(&text.sql, &text.parameters, self.planning, &mut |values| {
+            let xid = values.first().and_then(Value::as_int4);
+            own |= xid.is_some_and(|xid| is_current_transaction(xid as u32));
+            Ok(())
+        })?;
+        Ok(own)
+    }
+
+    /// The engine for a statement that also writes `new`: see
+    /// [`Table::engine`] about rules.
+    fn beside(&self, new: &NewRow<'_>) -> Self {
+        let planning = if new.table.relation.has_rules() {
+            Planning::OneShot
+        } else {
+            self.planning
+        };
+        Self { planning }
+    }
+}

@@ -1,0 +1,298 @@
+//! Memory: a backend that has made many calls of every kind is as large as it
+//! was, holds no lock, and has no file or buffer left open.
+
+use super::{crew, desk};
+use crate::judge::Engine;
+use crate::runner::{Context, Outcome, Test};
+use crate::session::Session;
+use anyhow::{ensure, Context as _, Result};
+
+/// All tests of this topic.
+#[must_use]
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::new(
+            "memory::many_calls",
+            "many calls of each kind leave the backend as large as before: memory, files, locks, pins",
+            many_calls,
+        ),
+        Test::new(
+            "memory::one_statement",
+            "a statement of many calls uses no more memory at its end than near its beginning",
+            one_statement,
+        ),
+        Test::new(
+            "memory::caches_discarded",
+            "calls of each kind hold on to nothing of a cache, which may be thrown away at any time",
+            caches_discarded,
+        ),
+    ]
+}
+
+const ROWS: &str = include_str!("memory/rows.sql");
+const KINDS: &str = include_str!("memory/kinds.sql");
+
+/// Calls before the first look: what is built once is not growth.
+const WARM: u32 = 100;
+/// After so many rounds another session vacuums: what was deleted goes.
+const CHUNK: u32 = 2000;
+
+/// A kind of operation, and a body of a PL/pgSQL loop that does it.
+struct Kind {
+    name: &'static str,
+    body: String,
+    /// How many calls of ours it makes.
+    calls: u32,
+}
+
+fn kinds() -> Vec<Kind> {
+    let parts = KINDS.split("\n--- ").skip(1);
+    parts
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(name, body)| Kind {
+            name,
+            calls: body.matches("caliber_").count().max(1) as u32,
+            body: filled(body, |id| format!("'{id}'::uuid")),
+        })
+        .collect()
+}
+
+/// Writes out each `@a1` as `shape` says.
+fn filled(text: &str, shape: impl Fn(&str) -> String) -> String {
+    let mut parts = text.split('@');
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (short, rest) = part.split_at(part.len().min(2));
+        filled += &shape(&format!("00000000-0000-7000-8000-0000000000{short}"));
+        filled += rest;
+    }
+    filled
+}
+
+/// What a backend holds.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Resident memory that it does not share, in kB.
+    resident: i64,
+    /// Bytes in use in its memory contexts.
+    used: i64,
+    /// Open files.
+    files: i64,
+    /// Locks, but for those of the statement that looks.
+    locks: i64,
+}
+
+fn look(session: &mut Session) -> Result<Size> {
+    // statm: total, resident, shared … in pages of 4 kB.
+    let reply = session.query(
+        "SELECT (SELECT (p[2]::int - p[3]::int) * 4 FROM string_to_array(pg_read_file('/proc/self/statm', 0, 200), ' ') p),
+                (SELECT sum(used_bytes) FROM pg_backend_memory_contexts),
+                (SELECT count(*) FROM pg_ls_dir('/proc/self/fd')),
+                (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid())",
+    )?;
+    let numbers: Vec<i64> = reply
+        .rows
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    match numbers[..] {
+        [resident, used, files, locks] => Ok(Size {
+            resident,
+            used,
+            files,
+            locks,
+        }),
+        _ => anyhow::bail!("cannot read {numbers:?}"),
+    }
+}
+
+fn many_calls(context: &Context) -> Result<Outcome> {
+    let desk = desk::open(context, &[Engine::Heap], ROWS)?
+        .pop()
+        .context("a desk")?;
+    let mut broom = desk.another()?;
+    let (mut session, warnings) = Session::connect_and_hear(&desk.database.target)?;
+    let first = look(&mut session)?;
+    let mut calls = 0;
+    let mut most = (0, 0);
+    for kind in kinds() {
+        let mut wanted = context.config.calls.div_ceil(kind.calls);
+        // A cache that is filled anew, since somebody changed the catalog, is no
+        // growth: what leaks does so each time, and the more the longer.
+        let mut tries: i64 = 0;
+        let (used, resident) = loop {
+            tries += 1;
+            let (before, after) =
+                grow(&mut session, &mut broom, &kind, wanted).with_context(|| kind.name)?;
+            calls += wanted * kind.calls;
+            let used = after.used - before.used;
+            let resident = after.resident - before.resident;
+            let flat = used <= 2048 * tries + i64::from(wanted) / 64
+                && resident <= 128 + i64::from(wanted) / 256
+                && after.files <= before.files + 12
+                && after.locks == first.locks;
+            if flat {
+                break (used, resident);
+            }
+            ensure!(
+                tries < 6,
+                "{}: {wanted} times, {before:?} becomes {after:?}, and so {tries} times over",
+                kind.name
+            );
+            wanted = wanted.max((2 * wanted).min(5000));
+        };
+        most = (most.0.max(used), most.1.max(resident));
+    }
+    // A pin, a relation or a file that nobody gave back is a WARNING.
+    let heard = warnings
+        .lock()
+        .map(|heard| heard.clone())
+        .unwrap_or_default();
+    ensure!(
+        heard.is_empty(),
+        "{} warnings: {:?}",
+        heard.len(),
+        heard.first()
+    );
+    Ok(Outcome::Passed(format!(
+        "{calls} calls ({} a kind, VERIFY_CALLS); at most {} bytes, {} kB resident",
+        context.config.calls, most.0, most.1
+    )))
+}
+
+/// A statement that does a kind of operation so many times.
+fn times(kind: &Kind, times: u32) -> String {
+    format!(
+        "DO $do$ DECLARE x uuid; y uuid; r record; BEGIN FOR i IN 1..{times} LOOP\n{}\n\
+         IF i % 20 = 0 THEN COMMIT; END IF; END LOOP; END $do$",
+        kind.body
+    )
+}
+
+/// The sizes before and after.
+fn grow(
+    session: &mut Session,
+    broom: &mut Session,
+    kind: &Kind,
+    mut wanted: u32,
+) -> Result<(Size, Size)> {
+    session.batch(&times(kind, WARM))?;
+    // Twice: what the first looks up is not growth either.
+    look(session)?;
+    let before = look(session)?;
+    while wanted > 0 {
+        let chunk = wanted.min(CHUNK);
+        session.batch(&times(kind, chunk))?;
+        wanted -= chunk;
+        if wanted > 0 {
+            broom.batch("VACUUM")?;
+        }
+    }
+    Ok((before, look(session)?))
+}
+
+/// Calls whose memory nothing else makes grow: PostgreSQL itself remembers each
+/// pending NOTIFY, each lock, and each row changed twice, until commit.
+const IN_ONE: [(&str, &str); 14] = [
+    ("get", "caliber_agent_get(@a1)"),
+    ("get, long", "caliber_artifact_get(@e1)"),
+    ("get, absent", "caliber_note_get(@f1)"),
+    (
+        "list",
+        "(SELECT count(t.*) FROM caliber_turn_get_by_scope(@c1) t)",
+    ),
+    (
+        "list, in part",
+        "(SELECT t FROM caliber_trajectory_list_by_status('active') t WHERE i > 0 LIMIT 1)",
+    ),
+    (
+        "list, gin",
+        "(SELECT count(n.*) FROM caliber_note_query_by_trajectory(@b1) n)",
+    ),
+    (
+        "list, long",
+        "(SELECT count(a.*) FROM caliber_artifact_query_by_scope(@c1) a)",
+    ),
+    (
+        "inbox",
+        "(SELECT count(m.*) FROM caliber_message_list_for_agent(@a1) m)",
+    ),
+    (
+        "pending",
+        "(SELECT count(d.*) FROM caliber_delegation_list_for_agent(@a1) d)",
+    ),
+    (
+        "locks",
+        "(SELECT count(l.*) FROM caliber_lock_list_by_resource('file', @f1) l)",
+    ),
+    (
+        "search",
+        "(SELECT count(s.*) FROM caliber_artifact_search('[1,2,3]', 2, @b1) s)",
+    ),
+    ("busy", "caliber_lock_acquire(@a1, 'file', @f1)"),
+    ("create", "caliber_turn_create(@c1, NULL, 'user', 'x')"),
+    ("key", "caliber_lock_key(i::text, @f1)"),
+];
+
+fn one_statement(context: &Context) -> Result<Outcome> {
+    let mut desk = desk::open(context, &[Engine::Heap], ROWS)?
+        .pop()
+        .context("a desk")?;
+    let last = WARM + context.config.calls;
+    let mut most = 0;
+    for (name, call) in IN_ONE {
+        // Not constant: the planner would call it once.
+        let call = filled(call, |id| {
+            format!("(CASE WHEN i > 0 THEN '{id}'::uuid END)")
+        });
+        desk.session.batch("BEGIN")?;
+        let text = desk.session.value(&format!(
+            "SELECT string_agg(CASE WHEN i IN ({WARM}, {last}) THEN used()::text END, ' ') || ' ' || count(r::text)
+             FROM (SELECT i, {call} AS r FROM generate_series(1, {last}) i OFFSET 0) s"
+        ))?;
+        desk.session.batch("ROLLBACK")?;
+        let text = text.unwrap_or_default();
+        let numbers: Vec<i64> = text
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [before, after, _] = numbers[..] else {
+            anyhow::bail!("{name}: {text}");
+        };
+        most = most.max(after - before);
+        // The statement's own words take one kB.
+        ensure!(
+            after - before <= 4096,
+            "{name}: {before} bytes become {after}"
+        );
+    }
+    Ok(Outcome::Passed(format!(
+        "{} calls a statement; at most {most} bytes",
+        context.config.calls
+    )))
+}
+
+/// Whatever a call keeps of the relation cache or a plan across something that
+/// may look into the catalog is gone here, and overwritten.
+fn caches_discarded(context: &Context) -> Result<Outcome> {
+    let mut desk = desk::open(context, &[Engine::Heap], ROWS)?
+        .pop()
+        .context("a desk")?;
+    if desk.session.value("SHOW debug_assertions")?.as_deref() != Some("on") {
+        return Ok(Outcome::NotCovered(
+            "caches are thrown away at every chance only where assertions are on (make test-assert)"
+                .to_owned(),
+        ));
+    }
+    for kind in kinds() {
+        desk.session.batch("SET debug_discard_caches = 1")?;
+        desk.session
+            .batch(&times(&kind, 1))
+            .with_context(|| kind.name)?;
+        desk.session.batch("RESET debug_discard_caches")?;
+    }
+    crew::truth(&mut desk.session)?;
+    Ok(Outcome::Passed(format!("{} kinds", kinds().len())))
+}

@@ -1,0 +1,186 @@
+//! What a write costs the server: the counters that monitoring reads and the
+//! write-ahead log are those of the statement.
+
+use super::ENGINES;
+use crate::runner::{Context, Outcome, Test};
+use crate::suite::desk::{self, Desk};
+use crate::suite::steps::{ids, Id, Moved, Step, ROWS};
+use anyhow::{ensure, Context as _, Result};
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        Test::new(
+            "own_objects::statistics",
+            "pg_stat counts the rows of a call as those of its statement: inserted, updated, HOT, deleted",
+            statistics,
+        ),
+        Test::new(
+            "own_objects::wal",
+            "a call writes the records and bytes of WAL that its statement writes",
+            wal,
+        ),
+    ]
+}
+
+/// Writes of each kind; those after the first rely on it.
+static WRITES: [Step; 12] = [
+    Step("caliber_trajectory_create('one', agent_id => '@a', id => '@1')",
+        "INSERT INTO caliber_trajectory VALUES ('@1', 'one', NULL, 'active', NULL, NULL, '@a', now(), now(), NULL, NULL, NULL)", Id('1')),
+    Step("caliber_scope_create('@8', 'one', id => '@1')",
+        "INSERT INTO caliber_scope VALUES ('@1', '@8', NULL, 'one', NULL, true, now(), NULL, NULL, 8000, 0, NULL)", Id('1')),
+    Step("caliber_scope_create('@8', 'inner', parent_scope_id => '@8', id => '@2')",
+        "INSERT INTO caliber_scope VALUES ('@2', '@8', '@8', 'inner', NULL, true, now(), NULL, NULL, 8000, 0, NULL)", Id('2')),
+    Step("caliber_trajectory_update('@8', '{\"name\": \"new\"}')",
+        "UPDATE caliber_trajectory SET name = 'new', updated_at = now() WHERE trajectory_id = '@8'", Moved),
+    Step("caliber_trajectory_update('@8', '{\"agent_id\": \"@b\"}')",
+        "UPDATE caliber_trajectory SET agent_id = '@b', updated_at = now() WHERE trajectory_id = '@8'", Moved),
+    Step("caliber_trajectory_update('@f', '{\"name\": \"nobody\"}')",
+        "UPDATE caliber_trajectory SET name = 'nobody', updated_at = now() WHERE trajectory_id = '@f'", Moved),
+    Step("caliber_trajectory_set_status('@9', 'suspended')",
+        "UPDATE caliber_trajectory SET status = 'suspended', updated_at = now()
+        WHERE trajectory_id = '@9' AND status IS NOT DISTINCT FROM 'active'", Moved),
+    Step("caliber_trajectory_update('@9', jsonb_build_object('description', repeat('x', 1000000)))",
+        "UPDATE caliber_trajectory SET description = repeat('x', 1000000), updated_at = now() WHERE trajectory_id = '@9'", Moved),
+    Step("caliber_scope_update_tokens('@8', 5)",
+        "UPDATE caliber_scope SET tokens_used = 5 WHERE scope_id = '@8' AND is_active IS NOT DISTINCT FROM true", Moved),
+    Step("caliber_scope_close('@8')",
+        "UPDATE caliber_scope SET is_active = false, closed_at = now() WHERE scope_id = '@8' AND is_active IS NOT DISTINCT FROM true", Moved),
+    Step("caliber_scope_delete('@9')", "DELETE FROM caliber_scope WHERE scope_id = '@9'", Moved),
+    Step("caliber_trajectory_delete('@e')", "DELETE FROM caliber_trajectory WHERE trajectory_id = '@e'", Moved),
+];
+
+/// Indexes of a user's that decide whether an update is HOT.
+static INDEXES: [&str; 3] = [
+    "SELECT 1",
+    "CREATE INDEX own ON caliber_trajectory (name); CREATE INDEX own_too ON caliber_scope (tokens_used)",
+    "CREATE INDEX own ON caliber_trajectory USING brin (name); CREATE INDEX own_too ON caliber_scope USING brin (tokens_used)",
+];
+
+/// The statements that a desk sends for a step.
+fn statements(desk: &Desk, step: &Step) -> Vec<String> {
+    let call = format!("SELECT {}", step.0);
+    ids(desk.text(&call, step.1))
+        .split(';')
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Rows counted in this transaction so far.
+fn counted(desk: &mut Desk) -> Result<Vec<i64>> {
+    let row = desk.session.query(
+        "SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_hot_upd), sum(n_tup_del)
+        FROM pg_stat_xact_user_tables WHERE relname IN ('caliber_trajectory', 'caliber_scope')",
+    )?;
+    Ok(row
+        .rows
+        .into_iter()
+        .flatten()
+        .map(|value| value.and_then(|text| text.parse().ok()).unwrap_or_default())
+        .collect())
+}
+
+fn statistics(context: &Context) -> Result<Outcome> {
+    let mut hot = 0;
+    for index in INDEXES {
+        let mut desks = desk::open(context, &ENGINES, &ids(&format!("{ROWS}{index}")))?;
+        for step in &WRITES {
+            let mut answers = Vec::new();
+            for desk in &mut desks {
+                desk.session.batch("BEGIN")?;
+                let before = counted(desk)?;
+                for statement in statements(desk, step) {
+                    desk.session.batch(&statement)?;
+                }
+                let after = counted(desk)?;
+                desk.session.batch("COMMIT")?;
+                let rows: Vec<i64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+                answers.push(rows);
+            }
+            ensure!(
+                answers.iter().all(|rows| *rows == answers[0]),
+                "{index}: {}: inserted, updated, HOT, deleted: {answers:?}",
+                step.0
+            );
+            hot += answers[0].get(2).copied().unwrap_or_default();
+        }
+    }
+    ensure!(hot > 0, "no update was HOT");
+    Ok(Outcome::Passed(format!("{hot} HOT updates")))
+}
+
+/// Runs statements inside one, so that what their triggers write counts too.
+const CARRY_OUT: &str =
+    "CREATE FUNCTION carry_out(statements text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE statement text; BEGIN
+    FOREACH statement IN ARRAY statements LOOP EXECUTE statement; END LOOP;
+END $$;";
+
+/// Records and bytes of WAL that these statements write, and whole pages in it.
+fn written(desk: &mut Desk, statements: &[String]) -> Result<(i64, i64, i64)> {
+    let list: Vec<String> = statements
+        .iter()
+        .map(|text| format!("$s${text}$s$"))
+        .collect();
+    let plan = desk.session.value(&format!(
+        "EXPLAIN (ANALYZE, WAL, COSTS OFF, TIMING OFF, FORMAT JSON)
+        SELECT carry_out(ARRAY[{}])",
+        list.join(", ")
+    ))?;
+    let plan: serde_json::Value = serde_json::from_str(&plan.unwrap_or_default())?;
+    let number = |name: &str| {
+        plan[0]["Plan"][name]
+            .as_i64()
+            .with_context(|| format!("{name} in {plan}"))
+    };
+    Ok((
+        number("WAL Records")?,
+        number("WAL Bytes")?,
+        number("WAL FPI")?,
+    ))
+}
+
+fn wal(context: &Context) -> Result<Outcome> {
+    let mut bytes = 0;
+    for index in INDEXES {
+        let mut desks = desk::open(
+            context,
+            &ENGINES,
+            &ids(&format!("{ROWS}{CARRY_OUT}{index}")),
+        )?;
+        for step in &WRITES {
+            let mut answers = Vec::new();
+            for desk in &mut desks {
+                let statements = statements(desk, step);
+                // The least of three: what a pruning adds is nobody's. Where a
+                // checkpoint came between, whole pages and hints are written
+                // anew, which says nothing.
+                let (mut least, mut clean) = ((i64::MAX, i64::MAX), 0);
+                for _ in 0..30 {
+                    desk.session.batch("BEGIN")?;
+                    let (records, bytes, pages) = written(desk, &statements)?;
+                    desk.session.batch("ROLLBACK")?;
+                    if pages == 0 {
+                        least = least.min((records, bytes));
+                        clean += 1;
+                    }
+                    if clean == 3 {
+                        break;
+                    }
+                }
+                ensure!(clean > 0, "checkpoints all the time");
+                for statement in statements {
+                    desk.session.batch(&statement)?;
+                }
+                answers.push(least);
+            }
+            ensure!(
+                answers.iter().all(|wal| *wal == answers[0]),
+                "{index}: {}: records and bytes of WAL: {answers:?}",
+                step.0
+            );
+            bytes += answers[0].1;
+        }
+    }
+    ensure!(bytes > 0, "nothing is written");
+    Ok(Outcome::Passed(format!("{bytes} bytes")))
+}

@@ -1,0 +1,259 @@
+//! Rows beyond their table: in a user's table, in parallel queries, by index
+//! only, and byte for byte.
+
+use crate::entity::{self, samples, Kind};
+use crate::judge::{execute, Bench, Engine};
+use crate::plan::{Plan, Step};
+use crate::runner::{Context, Outcome, Test};
+use crate::suite::desk;
+use crate::value::Type;
+use anyhow::{ensure, Context as _, Result};
+
+pub(super) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        Test::new(
+            "own_objects::kept_rows",
+            "a row stored in a user's table is read after ours is dropped, long values included",
+            kept_rows,
+        ),
+        Test::new(
+            "own_objects::parallel_query_in_a_stable_function",
+            "a read beside a parallel query in a STABLE function sees our own write of the same statement",
+            parallel,
+        ),
+    ];
+    tests.push(Test::new(
+        "own_objects::prepared_after_a_message",
+        "a transaction that announced a message cannot be prepared, as any that notified",
+        prepared,
+    ));
+    tests.push(Test::new(
+        "own_objects::no_sequential_scan",
+        "gets and lists of the heap engine read no table from end to end",
+        no_sequential_scan,
+    ));
+    tests.push(Test::new(
+        "own_objects::equal_bytes",
+        "each function stores the bytes that its statement stores: nulls, lengths, compression, long values",
+        equal_bytes,
+    ));
+    tests
+}
+
+fn kept_rows(context: &Context) -> Result<Outcome> {
+    let make = "
+        ALTER TABLE caliber_trajectory ALTER description SET STORAGE EXTERNAL;
+        SELECT caliber_trajectory_create('t', repeat('long', 100000), id => '00000000-0000-7000-8000-000000000001');
+        SELECT caliber_trajectory_create('u', id => '00000000-0000-7000-8000-000000000002');
+        SELECT caliber_scope_create('00000000-0000-7000-8000-000000000001', 's', id => '00000000-0000-7000-8000-000000000003');
+        SELECT caliber_artifact_create('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000003', 'fact', 'n', repeat('content', 200000), embedding => '[1,2,3]');
+        CREATE TABLE kept AS SELECT caliber_trajectory_get('00000000-0000-7000-8000-000000000001') AS t;
+        INSERT INTO kept SELECT l FROM caliber_trajectory_list_by_status('active') l;
+        CREATE TABLE kept_artifact AS SELECT l FROM caliber_artifact_query_by_scope('00000000-0000-7000-8000-000000000003') l;
+        DROP TABLE caliber_artifact, caliber_note, caliber_message, caliber_delegation, caliber_handoff, caliber_lock, caliber_conflict,
+            caliber_turn, caliber_agent, caliber_scope, caliber_trajectory CASCADE";
+    let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    for mut desk in desk::open(context, &engines, make)? {
+        let seen = desk.session.value(
+            "SELECT concat_ws(' ', count(*), sum(length((t).description)), max(pg_typeof(t)::text),
+                (SELECT length((l).content) || ' ' || (l).embedding::text || ' ' || pg_typeof(l) FROM kept_artifact))
+            FROM kept",
+        )?;
+        ensure!(
+            seen.as_deref()
+                == Some("3 800000 caliber_trajectory_row 1400000 [1,2,3] caliber_artifact_row"),
+            "{}: {seen:?}",
+            desk.engine.name()
+        );
+        // What the stored datum says of itself, beneath the table's own type.
+        desk.session
+            .batch("CREATE TABLE copied (LIKE kept); INSERT INTO copied SELECT * FROM kept; SELECT t::text FROM copied")?;
+    }
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn parallel(context: &Context) -> Result<Outcome> {
+    let force = if context.major >= 16 {
+        "debug_parallel_query"
+    } else {
+        "force_parallel_mode"
+    };
+    let make = format!(
+        "INSERT INTO caliber_trajectory (name) SELECT 'task ' || i FROM generate_series(1, 1000) i;
+        ANALYZE caliber_trajectory;
+        SET {force} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+        CREATE FUNCTION looks(id uuid) RETURNS text STABLE LANGUAGE plpgsql AS $$ DECLARE said text; BEGIN
+            SELECT concat_ws(' ', count(*), (SELECT count(*) FROM caliber_trajectory_list_by_status('active', 2000)),
+                (SELECT g.name FROM caliber_trajectory_get(id) g), (SELECT max(t.name) FROM caliber_trajectory t WHERE t.trajectory_id = id))
+            INTO said FROM caliber_trajectory; RETURN said; END $$;"
+    );
+    let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    let mut answers = Vec::new();
+    for mut desk in desk::open(context, &engines, &make)? {
+        let plan: Vec<Option<String>> = desk
+            .session
+            .query("EXPLAIN SELECT count(*) FROM caliber_trajectory")?
+            .column();
+        ensure!(
+            plan.iter().flatten().any(|line| line.contains("Gather")),
+            "no parallel plan: {plan:?}"
+        );
+        // A STABLE function's own query is as old as the statement; our reads see the write.
+        let said = desk.session.value(
+            "WITH made AS MATERIALIZED (SELECT caliber_trajectory_create('just made', id => '00000000-0000-7000-8000-000000000001') AS id)
+            SELECT looks(id) FROM made",
+        )?;
+        answers.push((desk.engine.name(), said));
+    }
+    for (engine, said) in &answers {
+        ensure!(
+            said.as_deref() == Some("1000 1001 just made"),
+            "{engine}: {answers:?}"
+        );
+    }
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn prepared(context: &Context) -> Result<Outcome> {
+    let make = "INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('00000000-0000-7000-8000-000000000001', 'coder')";
+    let mut errors = Vec::new();
+    for mut desk in desk::open(context, &desk::ALL, make)? {
+        let send = desk.text(
+            "SELECT caliber_message_send('00000000-0000-7000-8000-000000000001', NULL, 'coder', 'heartbeat', 'p')",
+            "SELECT pg_notify('caliber', 'x')",
+        );
+        desk.session.batch(&format!("BEGIN; {send}"))?;
+        errors.push(desk.session.error("PREPARE TRANSACTION 'announced'")?);
+        // The transaction is over.
+        let left = desk.session.value("SELECT count(*) FROM caliber_message")?;
+        ensure!(left.as_deref() == Some("0"), "{left:?} messages");
+    }
+    ensure!(
+        errors.iter().all(|error| *error == errors[0]) && errors[0].sqlstate == "0A000",
+        "{errors:#?}"
+    );
+    Ok(Outcome::Passed(errors[0].message.clone()))
+}
+
+/// They read the whole table, as `docs/functions.md` says, or are searches.
+const WHOLE: [&str; 1] = ["caliber_agent_list_stale"];
+
+fn no_sequential_scan(context: &Context) -> Result<Outcome> {
+    let mut desks = desk::open(context, &[Engine::Heap], "")?;
+    let session = &mut desks[0].session;
+    let scans = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_xact_user_tables WHERE relname LIKE 'caliber\\_%'";
+    let mut reads = 0;
+    for entity in entity::all() {
+        for (call, _) in samples::of(*entity) {
+            let kind = entity::function_named(&call.function).map(|(_, function)| function.kind);
+            let reading = matches!(kind, Some(Kind::Get | Kind::List));
+            session.batch("BEGIN")?;
+            let before = session.value(scans)?;
+            session
+                .batch(&format!("SELECT {}", call.sql()))
+                .with_context(|| call.sql())?;
+            let after = session.value(scans)?;
+            session.batch("COMMIT")?;
+            if reading && !WHOLE.contains(&call.function.as_str()) {
+                reads += 1;
+                ensure!(before == after, "{} scans from end to end", call.sql());
+            }
+        }
+        let names: Vec<&str> = entity::all().iter().map(|e| e.table().name).collect();
+        session.batch(&format!(
+            "SELECT pg_advisory_unlock_all(); TRUNCATE {} CASCADE",
+            names.join(", ")
+        ))?;
+    }
+    ensure!(reads > 100, "only {reads} reads");
+    Ok(Outcome::Passed(format!("{reads} reads")))
+}
+
+/// The stored form of each visible row of a table: presence and length of
+/// values, and the bytes of each column but for moments, which differ from run
+/// to run, and ids, which have one form. Of a long value the sizes count, not
+/// the identity.
+fn stored(table: &entity::Table) -> String {
+    let name = table.name;
+    let bytes: Vec<String> = table
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.ty != Type::Time && !column.name.ends_with("_pid"))
+        .map(|(number, column)| {
+            let (n, column, id) = (number + 1, column.name, column.ty == Type::Uuid);
+            if id {
+                return format!("' {column}=', r.{column}");
+            }
+            // A pointer to a long value: tag 1, kind 18 (on disk), sizes, then identities.
+            format!(
+                "' {column}=', coalesce(CASE WHEN get_byte(x.t_attrs[{n}], 0) = 1 AND length(x.t_attrs[{n}]) = 18
+                    THEN 'long ' || encode(substr(x.t_attrs[{n}], 3, 8), 'hex') ELSE encode(x.t_attrs[{n}], 'hex') END, '-')"
+            )
+        })
+        .collect();
+    format!(
+        "SELECT concat(x.t_infomask & 7, ' ', x.t_infomask2 & 2047, ' ', x.t_hoff, ' ', x.t_bits, {})
+        FROM generate_series(0, pg_relation_size('{name}') / current_setting('block_size')::int - 1) p,
+            heap_page_item_attrs(get_raw_page('{name}', p::int), '{name}'::regclass) x, {name} r
+        WHERE r.ctid = format('(%s,%s)', p, x.lp)::tid",
+        bytes.join(", ")
+    )
+}
+
+fn equal_bytes(context: &Context) -> Result<Outcome> {
+    let mut bench = Bench::open_fresh(&context.server, &Engine::JUDGES)?;
+    let available = bench.judges[0]
+        .session()
+        .value("SELECT 1 FROM pg_available_extensions WHERE name = 'pageinspect'")?;
+    if available.is_none() {
+        return Ok(Outcome::NotCovered(format!(
+            "PostgreSQL {} has no pageinspect here",
+            context.major
+        )));
+    }
+    bench.prepare("CREATE EXTENSION pageinspect")?;
+    let mut rows = 0;
+    for entity in entity::all() {
+        let steps: Vec<Step> = samples::of(*entity)
+            .into_iter()
+            .filter(|(call, _)| !call.function.ends_with("_delete"))
+            .map(|(call, _)| Step::Call(call))
+            .collect();
+        let plan = Plan {
+            property: "equal_bytes".to_owned(),
+            entity: entity.table().entity.to_owned(),
+            on_duplicate_return: false,
+            savepoint_each: false,
+            steps,
+        };
+        execute(&mut bench, &plan)?;
+        for entity in entity::all() {
+            rows += same_bytes(&mut bench, entity.table())?;
+        }
+        bench.reset(false, true)?;
+    }
+    ensure!(rows > 50, "only {rows} rows");
+    Ok(Outcome::Passed(format!("{rows} rows")))
+}
+
+fn same_bytes(bench: &mut Bench, table: &entity::Table) -> Result<usize> {
+    let mut all = Vec::new();
+    for judge in &mut bench.judges {
+        let mut rows = judge.look(&stored(table))?;
+        rows.sort();
+        all.push((judge.engine, rows));
+    }
+    let Some((_, client)) = all.pop() else {
+        anyhow::bail!("no judges")
+    };
+    for (engine, rows) in &all {
+        ensure!(
+            *rows == client,
+            "{}: {} stores {rows:#?}\nnot {client:#?}",
+            table.name,
+            engine.name()
+        );
+    }
+    Ok(client.len())
+}
