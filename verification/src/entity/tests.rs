@@ -126,3 +126,26 @@ fn plans_can_be_written_down() {
         }
     }
 }
+
+/// A turn that is there takes no number, even where none is left.
+#[test]
+fn known_turns_are_not_numbered() {
+    let ids = Ids::new(1);
+    let mut world = World::new(true);
+    let (entity, _) = function_named("caliber_turn_create").unwrap();
+    for call in entity.setup(&ids) {
+        carry_out(&mut world, &call);
+    }
+    let last = super::turn::plain(&ids, 0).with("sequence", Value::Int(i64::from(i32::MAX)));
+    assert!(!matches!(carry_out(&mut world, &last), Expect::Error(_)));
+    let known = super::text::object(&super::turn::plain(&ids, 0), &["scope_id"]);
+    let fresh = super::text::object(&super::turn::plain(&ids, 2), &["scope_id"]);
+    for (turns, refused) in [(&known, false), (&fresh, true)] {
+        let scope = super::scene::scope(&ids, 0);
+        let call = Call::new("caliber_turn_create_many")
+            .arg("scope_id", scope)
+            .arg("turns", Value::Json(format!("[{turns}]")));
+        let expect = carry_out(&mut world.clone(), &call);
+        assert_eq!(matches!(expect, Expect::Error("22003")), refused, "{expect}");
+    }
+}

@@ -97,9 +97,11 @@ fn many(world: &World, args: &Args<'_>) -> Verdict {
     let mut greatest = turns.last().map_or(-1, sequence);
     let mut rows = Vec::new();
     for one in &elements {
-        match row(world, one, greatest) {
+        // Only rows that are written take a number, or find none left.
+        let new = fresh(&one);
+        match row(world, one, if new { greatest } else { -1 }) {
             Ok(row) => {
-                if fresh(&one) {
+                if new {
                     greatest = greatest.max(sequence(&row));
                 }
                 rows.push(row);
