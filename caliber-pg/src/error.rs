@@ -102,6 +102,8 @@ pub enum TransactionCause {
     ReadOnly,
     /// The call runs in parallel mode.
     Parallel,
+    /// The server is a standby, which has no rows of the table.
+    Recovery,
     /// Another transaction changed the row since the snapshot.
     Serialization,
 }
@@ -217,6 +219,7 @@ impl CaliberError {
                 StorageError::TransactionFailed { cause, .. } => match cause {
                     TransactionCause::ReadOnly => "25006",
                     TransactionCause::Parallel => "25000",
+                    TransactionCause::Recovery => "0A000",
                     TransactionCause::Serialization => "40001",
                 },
                 StorageError::IndexError { .. } => "55000",

@@ -105,6 +105,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "an acquire that a trigger vetoes has deleted the dead rows in its way",
     ),
     (
+        "lock_trigger_acquires",
+        "a trigger that acquires the resource whose lock is being written has it too",
+    ),
+    (
         "lock_immortal_session",
         "a session lock outlives its session",
     ),
@@ -152,6 +156,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     (
         "list_repeats",
         "a row that several ranges of a list give comes several times",
+    ),
+    (
+        "other_ranks_unlisted",
+        "rows of a rank that a user lets in are in no list",
     ),
     (
         "any_agent_eligible",

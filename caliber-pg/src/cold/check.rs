@@ -63,7 +63,8 @@ use crate::pg::verify::{self, Findings, Place, Subject};
 ///
 /// Errors: 42P01, 42804 as every function; 42501 without SELECT on each of the tables,
 /// and on those that a foreign key of a user's refers to; 55000 if row-level security
-/// is in force on one of them, which would hide rows. Damage that keeps a page or a value
+/// is in force on one of them, which would hide rows; 0A000 on a standby, if a table is
+/// not logged. Damage that keeps a page or a value
 /// from being read at all is PostgreSQL's own ERROR.
 ///
 /// ```sql
@@ -86,6 +87,9 @@ fn run(call: &Call) -> CaliberResult<Findings> {
         };
         let examined = TABLES.map(|name| Examined::open(schema, &names, name));
         let examined = examined.into_iter().collect::<CaliberResult<Vec<_>>>()?;
+        for table in &examined {
+            table.subject.check_readable()?;
+        }
         for table in &examined {
             verify::may_select(table.subject.oid());
         }

@@ -7,13 +7,14 @@
 //! before they are judged dead, since a lease may be extended meanwhile.
 
 use super::row::{mode_name, Level, LockRow};
+use super::written::{check_alone, check_stored};
 use super::{hold_key, hold_session, let_go, let_go_at_commit, let_mode_go_at_commit, note_row};
 use crate::counters::{self, Counter};
 use crate::engine::locks::Strength;
 use crate::engine::{Changes, Table, Written};
 use crate::entity::lock::column::{EXPIRES_AT, MODE};
 use crate::entity::lock::{resource_key, LONGEST_MS};
-use crate::error::{AgentError, CaliberError, CaliberResult, Rule, WriteCause};
+use crate::error::{AgentError, CaliberError, CaliberResult, Rule};
 use crate::pg::advisory::{tag_key, try_lock, unlock, Mode, Tag, Until};
 use crate::pg::backend::process_id;
 use crate::pg::datum::Value;
@@ -245,6 +246,9 @@ fn renew(
         return Ok(None);
     }
     check_stored(table, &wanted)?;
+    if upgrade {
+        check_alone(table, request, own.id)?;
+    }
     if session {
         let_mode_go_at_commit(own.id, own.mode);
     }
@@ -319,6 +323,7 @@ fn write(table: &Table, request: &Request, now: i64) -> CaliberResult<Option<Uui
         return Ok(None);
     }
     check_stored(table, &request.row(now))?;
+    check_alone(table, request, request.id)?;
     if request.level == Level::Transaction {
         let relation = &table.relation;
         note_row(
@@ -328,34 +333,6 @@ fn write(table: &Table, request: &Request, now: i64) -> CaliberResult<Option<Uui
         );
     }
     Ok(Some(request.id))
-}
-
-/// A trigger may change when a lock ends, but not what it is.
-///
-/// # Errors
-/// 55000.
-fn check_stored(table: &Table, written: &LockRow) -> CaliberResult<()> {
-    if !table.relation.has_user_triggers() && !table.relation.has_rules() {
-        return Ok(());
-    }
-    let stored = table.locks().as_of_now(table, written.id)?;
-    let changed = match &stored {
-        None => Some("lock_id"),
-        Some(row) if row.resource_type != written.resource_type => Some("resource_type"),
-        Some(row) if row.resource_id != written.resource_id => Some("resource_id"),
-        Some(row) if row.holder != written.holder => Some("holder_agent_id"),
-        Some(row) if row.mode != written.mode => Some("mode"),
-        Some(row) if row.level != written.level => Some("level"),
-        Some(_) => None,
-    };
-    match changed {
-        None => Ok(()),
-        Some(column) => Err(table.refused(
-            WriteCause::State,
-            format!("a trigger changed \"{column}\" of lock {}", written.id),
-            None,
-        )),
-    }
 }
 
 /// Releases a lock; false if there is none, or a trigger vetoes it.

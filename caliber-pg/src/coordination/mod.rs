@@ -5,6 +5,7 @@ mod ledger;
 pub mod lock;
 pub mod notify;
 pub mod row;
+mod written;
 
 use crate::engine::locks;
 use crate::error::{CaliberError, CaliberResult, Rule};

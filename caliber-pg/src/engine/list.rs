@@ -71,8 +71,6 @@ pub struct Rank {
     pub column: usize,
     /// Its values, first to last. Rows with others come behind them.
     pub values: &'static [&'static str],
-    /// The CHECK that allows no others, unless a user has dropped it.
-    pub check: &'static str,
 }
 
 /// A condition that is decided in Rust.

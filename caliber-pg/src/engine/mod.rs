@@ -213,7 +213,7 @@ impl Table {
     /// Then decides which engine may serve it.
     ///
     /// # Errors
-    /// 42501, 42P01, 42804, 25006, 25000.
+    /// 42501, 42P01, 42804, 0A000, 25006, 25000.
     pub fn open(call: &Call, entity: &'static Entity, rights: &Rights) -> CaliberResult<Self> {
         Self::open_to(call, entity, rights, false)
     }
@@ -292,6 +292,12 @@ impl Table {
         // rewriter, before the executor checks anything.
         for table in &mut tables {
             table.policies = table.relation.policies_in_force();
+        }
+        // The planner (get_relation_info, plancat.c) comes before the executor.
+        for (table, (_, rights)) in tables.iter().zip(wanted) {
+            if rights.reads() {
+                rights::check_readable(table.relation.class())?;
+            }
         }
         if let Some((_, rights)) = wanted.iter().find(|(_, rights)| rights.writes()) {
             rights::check_may_write(rights.command)?;

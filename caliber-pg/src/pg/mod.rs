@@ -17,6 +17,7 @@ pub mod call;
 pub mod catalog;
 pub(crate) mod chain;
 pub(crate) mod compat;
+pub mod constraints;
 pub mod context;
 pub mod datum;
 pub mod encoding;

@@ -257,21 +257,6 @@ impl Relation {
         }
     }
 
-    /// Is there a CHECK of this name that all rows have passed?
-    pub fn is_checked(&self, name: &str) -> bool {
-        // SAFETY: the relation is open; constr is NULL or valid, and check has
-        // num_check elements with names that end in NUL.
-        unsafe {
-            let constr = (*self.descriptor()).constr;
-            !constr.is_null()
-                && (0..(*constr).num_check as usize).any(|i| {
-                    let check = (*constr).check.add(i);
-                    let own = CStr::from_ptr((*check).ccname).to_bytes();
-                    (*check).ccvalid && own == name.as_bytes()
-                })
-        }
-    }
-
     /// Are there inheritance children? relhassubclass may be left over from a
     /// child that was dropped, so pg_inherits is asked (pg_inherits.c).
     pub fn has_children(&self) -> bool {

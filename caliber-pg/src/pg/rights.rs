@@ -1,5 +1,6 @@
 //! Step 2 of every call: what the caller may do, in PostgreSQL's own order.
 
+use super::backend::in_recovery;
 use super::compat;
 use super::relation::{live_attributes, Relation, READ_LOCK, WRITE_LOCK};
 use crate::error::{CaliberError, CaliberResult, StorageError, TransactionCause};
@@ -150,6 +151,11 @@ impl Rights {
         }
     }
 
+    /// Does the statement read the table, or find in it the rows that it writes?
+    pub fn reads(&self) -> bool {
+        self.command != Command::Insert || self.select_all || !self.select.is_empty()
+    }
+
     /// Does the call write?
     pub fn writes(&self) -> bool {
         self.command != Command::Select
@@ -186,6 +192,21 @@ pub fn check_may_write(command: Command) -> CaliberResult<()> {
         ));
     }
     Ok(())
+}
+
+/// A standby has no rows of a table that is not logged: get_relation_info
+/// (plancat.c), which the planner asks for what a statement reads.
+///
+/// # Errors
+/// 0A000 for such a table on a standby.
+pub fn check_readable(class: &pg_sys::FormData_pg_class) -> CaliberResult<()> {
+    if class.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT || !in_recovery() {
+        return Ok(());
+    }
+    Err(transaction(
+        TransactionCause::Recovery,
+        "cannot access temporary or unlogged relations during recovery".into(),
+    ))
 }
 
 fn transaction(cause: TransactionCause, reason: String) -> CaliberError {

@@ -59,6 +59,10 @@ fn every_kind() -> Vec<(&'static str, CaliberError)> {
             transaction(TransactionCause::Parallel),
         ),
         (
+            "Storage(TransactionFailed(Recovery))",
+            transaction(TransactionCause::Recovery),
+        ),
+        (
             "Storage(TransactionFailed(Serialization))",
             transaction(TransactionCause::Serialization),
         ),

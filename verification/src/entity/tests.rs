@@ -146,6 +146,10 @@ fn known_turns_are_not_numbered() {
             .arg("scope_id", scope)
             .arg("turns", Value::Json(format!("[{turns}]")));
         let expect = carry_out(&mut world.clone(), &call);
-        assert_eq!(matches!(expect, Expect::Error("22003")), refused, "{expect}");
+        assert_eq!(
+            matches!(expect, Expect::Error("22003")),
+            refused,
+            "{expect}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod elements;
+mod keys;
 mod kinds;
 
 use super::bad_input::stage::expand;
@@ -34,6 +35,11 @@ pub fn tests() -> Vec<Test> {
             "many::triggers",
             "statement triggers fire once, row triggers for each row; a veto is a NULL in its place",
             triggers,
+        ),
+        Test::new(
+            "many::changed_keys",
+            "a trigger that changes keys beside vetoes: the ids that went in come out, or nothing is written",
+            keys::changed,
         ),
         Test::new(
             "many::nothing",

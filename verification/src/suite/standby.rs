@@ -86,6 +86,7 @@ fn reads(context: &Context) -> Result<Outcome> {
     );
     let read = same_answers(&mut session, &mut follower)?;
     let refused = refusals(&mut follower)?;
+    unlogged(&mut session, &mut follower)?;
     // Until here, its session held the lock on the primary.
     drop(session);
     take_over(&mut follower, resource)?;
@@ -236,6 +237,37 @@ fn refusals(follower: &mut Session) -> Result<usize> {
     let (ours, plain) = (ours?, plain?);
     ensure!(ours == plain, "SERIALIZABLE: {ours}\nand by SQL: {plain}");
     Ok(refused)
+}
+
+/// A table that is not logged has no rows here: every call says of it what SQL says.
+fn unlogged(session: &mut Session, follower: &mut Session) -> Result<()> {
+    session.batch("ALTER TABLE caliber_message SET UNLOGGED")?;
+    caught_up(session, follower)?;
+    let id = "00000000-0000-7000-8000-0000000000a1";
+    let calls = [
+        (format!("SELECT caliber_message_get('{id}')"), "SELECT * FROM caliber_message"),
+        (format!("SELECT caliber_message_list_for_agent('{id}')"), "SELECT * FROM caliber_message"),
+        (format!("SELECT caliber_message_delete('{id}')"), "DELETE FROM caliber_message"),
+        (format!("SELECT caliber_message_acknowledge('{id}')"), "UPDATE caliber_message SET acknowledged_at = now()"),
+        (
+            format!("SELECT caliber_message_send('{id}', NULL, 'worker', 'heartbeat', '')"),
+            "INSERT INTO caliber_message (from_agent_id, to_agent_type, message_type, payload) VALUES (NULL, 'worker', 'heartbeat', '')",
+        ),
+        ("SELECT caliber_check()".to_owned(), "SELECT * FROM caliber_message"),
+    ];
+    for engine in ["heap", "sql", "sql_oneshot"] {
+        follower.batch(&format!("SET caliber.engine = {engine}"))?;
+        for (call, plain) in &calls {
+            let (ours, plain) = (follower.error(call)?, follower.error(plain)?);
+            ensure!(
+                ours.sqlstate == plain.sqlstate && ours.message == plain.message,
+                "{engine}: {call}: {ours}\nand by SQL: {plain}"
+            );
+        }
+    }
+    follower.batch("RESET caliber.engine")?;
+    session.batch("ALTER TABLE caliber_message SET LOGGED")?;
+    caught_up(session, follower)
 }
 
 /// The standby becomes the primary: the lock that a session of the old one

@@ -4,6 +4,7 @@ use super::stored;
 use crate::engine::list::{List, Range};
 use crate::engine::Table;
 use crate::error::CaliberResult;
+use crate::pg::constraints;
 use crate::pg::datum::Value;
 use crate::pg::index::{Index, Wanted};
 use crate::pg::relation::ColumnType;
@@ -44,7 +45,8 @@ pub(super) fn each(
         let ranked = Ranked::Is(rank.column, Value::text(value));
         Part::new(table, list, start, ranked).run(snapshot, &mut left, row)?;
     }
-    if !table.relation.is_checked(rank.check) {
+    let no_others = constraints::allow_only(&table.relation, rank.column, rank.values);
+    if !no_others && !crate::fault::active("other_ranks_unlisted") {
         Part::new(table, list, start, Ranked::Unknown).run(snapshot, &mut left, row)?;
     }
     Ok(())
@@ -67,13 +69,14 @@ impl Start {
 
 /// Walks back over the last `max_rows` rows, to the one before them whose value is
 /// another than that of the first of them. (Rows may share a value where a user has
-/// made the key deferrable, or dropped it.)
+/// made the key deferrable, or dropped it, and have none where NOT NULL was dropped:
+/// no search key leads to those, so that the rows before them are counted.)
 fn before_last(table: &Table, list: &List<'_>, snapshot: &ActiveSnapshot) -> CaliberResult<Start> {
     let part = Part::new(table, list, Start::after(list.after), Ranked::All);
     let kind = table.entity.shape.columns[part.order].kind;
     let mut merged = part.merge(snapshot, true)?;
     let mut wanted = list.max_rows.unwrap_or(i64::MAX);
-    let (mut first, mut skip) = (None, 0);
+    let (mut first, mut skip, mut unnumbered) = (None, 0, false);
     while let Some(slot) = merged.next() {
         if !part.kept(slot)? {
             continue;
@@ -83,7 +86,8 @@ fn before_last(table: &Table, list: &List<'_>, snapshot: &ActiveSnapshot) -> Cal
         if wanted > 0 {
             wanted -= 1;
             first = Some(place);
-        } else if first == Some(place) {
+            unnumbered |= value.is_null();
+        } else if unnumbered || first == Some(place) {
             skip += 1;
         } else {
             let after = Some(value.copied(kind));

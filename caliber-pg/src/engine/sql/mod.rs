@@ -3,6 +3,7 @@
 mod accept;
 mod claim;
 mod lock_rows;
+mod returned;
 mod search;
 mod text;
 mod watch;
@@ -57,24 +58,10 @@ impl Engine for Sql {
     }
 
     fn insert_many(&self, table: &Table, rows: &Rows, if_new: bool) -> CaliberResult<Vec<Written>> {
-        let written = self.insert_rows(table, rows, if_new);
-        if written.len() == rows.len() {
-            return Ok(vec![Written::Done; rows.len()]);
-        }
-        // Some were vetoed, or there already: the others came back, in order.
-        let mut written = written.into_iter().peekable();
-        Ok(rows
-            .iter()
-            .map(|row| {
-                let done = written
-                    .next_if_eq(&row[table.entity.key].as_uuid())
-                    .is_some();
-                if done {
-                    Written::Done
-                } else {
-                    Written::Vetoed
-                }
-            })
+        let written = self.insert_rows(table, rows, if_new)?;
+        Ok(written
+            .into_iter()
+            .map(|done| if done { Written::Done } else { Written::Vetoed })
             .collect())
     }
 

@@ -5,8 +5,9 @@
 //! changed what was given.
 
 use super::text::Text;
-use super::{rows_parameter, stored, Sql};
+use super::{returned, rows_parameter, stored, Sql};
 use crate::engine::{Rows, Stored, Table, Written};
+use crate::error::{AgentError, CaliberError, CaliberResult};
 use crate::pg::datum::Value;
 use crate::pg::rights;
 use crate::pg::spi::{self, View};
@@ -32,37 +33,40 @@ impl Sql {
         Written::Done
     }
 
-    /// INSERT of several rows: the ids of those that were written, in order.
+    /// INSERT of several rows: which of them were written.
+    ///
+    /// # Errors
+    /// 55000 if triggers changed the keys of some rows and vetoed others, and it
+    /// cannot be told which.
     pub(super) fn insert_rows(
         &self,
         table: &Table,
         rows: &Rows,
         if_new: bool,
-    ) -> Vec<Option<Uuid>> {
+    ) -> CaliberResult<Vec<bool>> {
         let text = Text::insert_many(table, rows_parameter(table, rows), if_new);
         let key = table.entity.key;
+        let given: Vec<Option<Uuid>> = rows.iter().map(|row| row[key].as_uuid()).collect();
         if returns_rows(table) {
             let text = text.followed_by(", x.*");
             let written = self.read(table, &text, View::Fresh).into_iter();
-            return written
+            let returned: Vec<Option<Uuid>> = written
                 .map(|row| {
                     let row = stored(table, row);
                     table.show(&row);
                     row.get(key).as_uuid()
                 })
                 .collect();
+            return written_of(table, &given, &returned);
         }
-        let written = spi::ids(&text.sql, &text.parameters, self.planning);
+        let returned = spi::ids(&text.sql, &text.parameters, self.planning);
+        let written = written_of(table, &given, &returned)?;
         if table.is_watched() {
-            let all = written.len() == rows.len();
-            let mut done = written.iter().peekable();
-            for row in rows {
-                if all || done.next_if(|&&id| id == row[key].as_uuid()).is_some() {
-                    self.show(table, row);
-                }
+            for (row, _) in rows.iter().zip(&written).filter(|(_, &done)| done) {
+                self.show(table, row);
             }
         }
-        written
+        Ok(written)
     }
 
     /// Shows a row that was written from these values. If a trigger may have
@@ -82,6 +86,22 @@ impl Sql {
         }
         table.show(&Stored(row.to_vec()));
     }
+}
+
+fn written_of(
+    table: &Table,
+    given: &[Option<Uuid>],
+    returned: &[Option<Uuid>],
+) -> CaliberResult<Vec<bool>> {
+    returned::written(given, returned).ok_or_else(|| {
+        CaliberError::from(AgentError::State {
+            message: format!(
+                "triggers changed \"{}\" of some rows of a call, and vetoed others",
+                table.entity.key_name()
+            ),
+            hint: Some("SQL cannot tell which: create these rows one by one.".into()),
+        })
+    })
 }
 
 /// Is the row to be asked for with RETURNING? Not under policies and rules,

@@ -12,7 +12,6 @@ use crate::pg::test::Test;
 const BY_PRIORITY: Rank = Rank {
     column: PRIORITY,
     values: &["critical", "high", "normal", "low"],
-    check: "caliber_message_priority_check",
 };
 
 /// An agent and its type now, and the moment at which a message must not have

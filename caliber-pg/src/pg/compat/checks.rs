@@ -1,4 +1,4 @@
-//! CHECKs as a relation's descriptor holds them, which differ in 18.
+//! CHECKs and NOT NULLs as a relation's descriptor holds them, which differ in 18.
 
 use pgrx::pg_sys;
 
@@ -18,6 +18,25 @@ pub unsafe fn is_enforced(check: *const pg_sys::ConstrCheck) -> bool {
         (*check).ccenforced
     }
 }
+
+/// Is attribute `index` (from 0) NULL in no row? In 18 a NOT NULL may be one that
+/// older rows have not passed.
+///
+/// # Safety
+/// `desc` is a table's own and `index` is below its natts.
+pub unsafe fn is_never_null(desc: pg_sys::TupleDesc, index: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*super::attribute(desc, index)).attnotnull;
+        #[cfg(feature = "pg18")]
+        return (*(*desc).compact_attrs.as_ptr().add(index)).attnullability as u8 == VALID;
+    }
+}
+
+/// ATTNULLABLE_VALID (tupdesc.h): NOT NULL, and all rows have passed it.
+#[cfg(feature = "pg18")]
+const VALID: u8 = b'v';
 
 /// An expression over a table's rows with virtual generated columns (18)
 /// replaced by what they are computed from, as ExecRelCheck (execMain.c) does.

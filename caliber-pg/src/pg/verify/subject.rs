@@ -1,7 +1,9 @@
 //! The table that is looked at.
 
+use crate::error::CaliberResult;
 use crate::pg::encoding::{from_server, to_server};
 use crate::pg::relation::READ_LOCK;
+use crate::pg::rights;
 use crate::pg::row::slot_attributes;
 use crate::pg::unwinding;
 use pgrx::pg_sys::{self, Oid};
@@ -43,6 +45,15 @@ impl Subject {
     pub fn oid(&self) -> Oid {
         // SAFETY: the relation is open.
         unsafe { (*self.rel).rd_id }
+    }
+
+    /// Can its rows be read on this server?
+    ///
+    /// # Errors
+    /// 0A000 on a standby, if it is not logged.
+    pub fn check_readable(&self) -> CaliberResult<()> {
+        // SAFETY: the relation is open, and rd_rel is set while it is.
+        rights::check_readable(unsafe { &*(*self.rel).rd_rel })
     }
 
     /// OID of its owner.

@@ -1,8 +1,8 @@
 //! The ledger: what a writer was told, kept outside the server. Facts are
 //! texts by name (`scope/<id>` is `t|100`), as the tables are read back.
 
-use anyhow::{bail, ensure, Result};
-use std::collections::BTreeMap;
+use anyhow::{ensure, Result};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Facts by name.
 pub type Facts = BTreeMap<String, String>;
@@ -17,9 +17,15 @@ pub struct Ledger {
     /// What was acknowledged.
     known: Facts,
     /// What was sent to be committed, and not answered.
-    doubt: Option<Changes>,
-    /// Whether a COMMIT of that kind can be refused (only at SERIALIZABLE).
-    refusable: bool,
+    doubt: Option<Doubt>,
+}
+
+/// A commit that was sent and not answered.
+#[derive(Clone, Debug)]
+struct Doubt {
+    changes: Changes,
+    /// The mark that its transaction left: there if and only if it was committed.
+    mark: String,
 }
 
 impl Ledger {
@@ -40,15 +46,19 @@ impl Ledger {
             .map(move |(name, state)| (&name[kind.len() + 1..], state.as_str()))
     }
 
-    /// A commit is sent, which can be refused or not.
-    pub fn sent(&mut self, changes: Changes, refusable: bool) {
-        self.doubt = Some(changes);
-        self.refusable = refusable;
+    /// The commit of a transaction is sent that left this mark.
+    pub fn sent(&mut self, changes: Changes, mark: String) {
+        self.doubt = Some(Doubt { changes, mark });
     }
 
     /// It was acknowledged.
     pub fn acknowledged(&mut self) {
-        for (name, state) in self.doubt.take().unwrap_or_default() {
+        for (name, state) in self
+            .doubt
+            .take()
+            .into_iter()
+            .flat_map(|doubt| doubt.changes)
+        {
             match state {
                 Some(state) => self.known.insert(name, state),
                 None => self.known.remove(&name),
@@ -66,52 +76,18 @@ impl Ledger {
         self.known.retain(|name, state| !gone(name, state));
     }
 
-    /// All facts that may be this writer's: acknowledged, or in doubt.
-    pub fn claims(&self) -> Facts {
-        let mut claims = self.known.clone();
-        let doubt = self.doubt.iter().flatten();
-        claims.extend(doubt.filter_map(|(name, state)| Some((name.clone(), state.clone()?))));
-        claims
-    }
-
-    /// What became of the doubt is seen in what is there: all of it, or nothing. If its
-    /// COMMIT can be refused, and was while the answer got lost, what it let go may be
-    /// what somebody else claims; otherwise nobody else can have got it.
-    ///
-    /// # Errors
-    /// When it is half done.
-    pub fn settle(&mut self, there: &Facts, others: &Facts) -> Result<()> {
-        let Some(doubt) = &self.doubt else {
-            return Ok(());
-        };
-        let is = |expected: &dyn Fn(&str) -> Option<String>| {
-            doubt
-                .keys()
-                .filter(|name| there.get(*name).cloned() == expected(name))
-                .count()
-        };
-        let done = is(&|name| doubt.get(name).cloned().flatten());
-        let undone = is(&|name| match (self.known.get(name), others.get(name)) {
-            (None, Some(claimed)) if self.refusable && there.get(name) == Some(claimed) => {
-                Some(claimed.clone())
-            }
-            (known, _) => known.cloned(),
-        });
-        if done == doubt.len() {
+    /// What became of the doubt is seen in its mark: from here on all of it counts, or
+    /// nothing. Says which, if there was one.
+    pub fn settle(&mut self, marks: &BTreeSet<String>) -> Option<String> {
+        let doubt = self.doubt.as_ref()?;
+        let said = format!("{}: {:?}", doubt.mark, doubt.changes);
+        if marks.contains(&doubt.mark) {
             self.acknowledged();
-        } else if undone == doubt.len() {
-            self.refused();
+            Some(format!("committed, unanswered: {said}"))
         } else {
-            let shown: Vec<String> = doubt
-                .iter()
-                .map(|(name, state)| {
-                    let (before, now) = (self.known.get(name), there.get(name));
-                    format!("{name}: was {before:?}, to be {state:?}, is {now:?}")
-                })
-                .collect();
-            bail!("a transaction is half done:\n  {}", shown.join("\n  "));
+            self.refused();
+            Some(format!("not committed: {said}"))
         }
-        Ok(())
     }
 }
 
@@ -154,58 +130,45 @@ mod tests {
         list.iter().map(owned).collect()
     }
 
-    fn in_doubt(refusable: bool) -> Ledger {
+    fn in_doubt() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.sent([("a/1".to_owned(), Some("x".to_owned()))].into(), false);
+        let first = [("a/1".to_owned(), Some("x".to_owned()))];
+        ledger.sent(first.into(), "0-1".to_owned());
         ledger.acknowledged();
-        ledger.sent(
-            [
-                ("a/1".to_owned(), None),
-                ("a/2".to_owned(), Some("y".to_owned())),
-            ]
-            .into(),
-            refusable,
-        );
+        let second = [
+            ("a/1".to_owned(), None),
+            ("a/2".to_owned(), Some("y".to_owned())),
+        ];
+        ledger.sent(second.into(), "0-2".to_owned());
         ledger
     }
 
     #[test]
-    fn a_doubt_is_all_or_nothing() {
-        for (there, right) in [
-            (facts(&[("a/1", "x")]), true),
-            (facts(&[("a/2", "y")]), true),
-            (facts(&[("a/1", "x"), ("a/2", "y")]), false),
-            (facts(&[]), false),
-            (facts(&[("a/2", "z")]), false),
-        ] {
-            let mut ledger = in_doubt(true);
-            let settled = ledger.settle(&there, &Facts::new());
-            assert_eq!(settled.is_ok(), right, "{there:?}");
-            if right {
-                assert!(compare([&ledger], &there).is_ok());
+    fn a_doubt_is_all_or_nothing_as_its_mark_says() {
+        let (before, after) = (facts(&[("a/1", "x")]), facts(&[("a/2", "y")]));
+        let half = facts(&[("a/1", "x"), ("a/2", "y")]);
+        for (mark, right, wrong) in [("0-2", &after, &before), ("0-1", &before, &after)] {
+            let mut ledger = in_doubt();
+            assert!(ledger.settle(&[mark.to_owned()].into()).is_some());
+            assert!(!ledger.in_doubt());
+            assert!(compare([&ledger], right).is_ok(), "{mark}");
+            for there in [wrong, &half, &Facts::new()] {
+                assert!(compare([&ledger], there).is_err(), "{mark}: {there:?}");
             }
         }
     }
 
     #[test]
-    fn what_a_refused_transaction_let_go_may_be_somebody_elses() {
-        let there = facts(&[("a/1", "x"), ("a/2", "z")]);
-        // Where a COMMIT cannot be refused that is a row given to two.
-        assert!(in_doubt(false)
-            .settle(&there, &facts(&[("a/2", "z")]))
-            .is_err());
-        let mut ledger = in_doubt(true);
-        assert!(ledger.settle(&there, &facts(&[("a/2", "w")])).is_err());
-        assert!(ledger.settle(&there, &facts(&[("a/2", "z")])).is_ok());
-        assert!(!ledger.in_doubt());
-        // Half of it is half of it, whoever claims the rest.
-        let there = facts(&[("a/2", "z")]);
-        assert!(in_doubt(true).settle(&there, &there).is_err());
+    fn nothing_in_doubt_is_nothing_to_settle() {
+        let mut ledger = in_doubt();
+        ledger.acknowledged();
+        assert_eq!(ledger.settle(&BTreeSet::new()), None);
+        assert!(compare([&ledger], &facts(&[("a/2", "y")])).is_ok());
     }
 
     #[test]
     fn what_was_acknowledged_is_there_and_nothing_else() {
-        let mut ledger = in_doubt(true);
+        let mut ledger = in_doubt();
         ledger.refused();
         assert!(compare([&ledger], &facts(&[("a/1", "x")])).is_ok());
         assert!(compare([&ledger], &facts(&[])).is_err());

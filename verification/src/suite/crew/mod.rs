@@ -38,7 +38,8 @@ impl Crew {
     /// When its agents and trees cannot be written.
     pub fn new(target: &Target, size: u64, seed: u64) -> Result<Self> {
         let mut session = Session::connect(target)?;
-        session.batch("SET synchronous_commit = on")?;
+        session
+            .batch("SET synchronous_commit = on; CREATE TABLE crew_mark (mark text PRIMARY KEY)")?;
         // Long values are stored elsewhere, not squeezed.
         session.batch("ALTER TABLE caliber_artifact ALTER content SET STORAGE EXTERNAL")?;
         // Up to 0.8.3 at least, pgvector's HNSW does not bear writers beside VACUUM
@@ -105,8 +106,8 @@ impl Crew {
         })
     }
 
-    /// After a crash: what was prepared is committed, each doubt is cleared,
-    /// and then ledgers and tables must agree, row for row; nothing is locked
+    /// After a crash: what was prepared is committed, each doubt is cleared by the
+    /// mark of its transaction (a row of plain SQL's), and then ledgers and tables must agree, row for row; nothing is locked
     /// but by leases.
     ///
     /// # Errors
@@ -117,14 +118,16 @@ impl Crew {
             let name = name.unwrap_or_default();
             session.batch(&format!("COMMIT PREPARED '{name}'"))?;
         }
-        let there = read(&mut session)?;
-        let claims: Vec<Facts> = self.writers.iter().map(|w| w.ledger.claims()).collect();
-        for (own, writer) in self.writers.iter_mut().enumerate() {
-            let others = claims.iter().enumerate().filter(|(n, _)| *n != own);
-            let others = others.flat_map(|(_, facts)| facts.clone()).collect();
-            writer.ledger.settle(&there, &others)?;
-        }
-        self.agree(&there)?;
+        let marks = session
+            .query("SELECT mark FROM crew_mark")?
+            .column()
+            .into_iter()
+            .flatten()
+            .collect();
+        let writers = self.writers.iter_mut();
+        let settled: Vec<String> = writers.filter_map(|w| w.ledger.settle(&marks)).collect();
+        let said = || format!("settled before:\n  {}", settled.join("\n  "));
+        self.agree(&read(&mut session)?).with_context(said)?;
         self.sweep(&mut session)?;
         self.agree(&read(&mut session)?)
             .context("after the purge of dead locks")

@@ -169,7 +169,7 @@ impl Writer {
                 (format!("task/{leaf}"), Some(format!("active|{branch}|{a}"))),
             ]
             .into(),
-            false,
+            "introduction".to_owned(),
         );
         self.ledger.acknowledged();
         Ok(())
@@ -255,7 +255,9 @@ impl Writer {
         // A transaction that notified or took session locks cannot be prepared.
         let prepared =
             ["task", "tokens", "finish", "remove"].contains(&deed) && self.dice.roll(5) == 0;
-        self.ledger.sent(changes, isolation == "SERIALIZABLE");
+        let mark = format!("{}-{}", self.number, self.begun);
+        session.run(&format!("INSERT INTO crew_mark VALUES ('{mark}')"))?;
+        self.ledger.sent(changes, mark);
         if prepared {
             self.next += 1;
             let name = format!("{}-{}", self.number, self.next);

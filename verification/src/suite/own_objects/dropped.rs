@@ -3,7 +3,7 @@
 
 use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
-use crate::suite::desk;
+use crate::suite::desk::{self, Desk};
 use crate::suite::steps::ids;
 use anyhow::{ensure, Result};
 
@@ -18,38 +18,117 @@ pub(super) fn tests() -> Vec<Test> {
 const PREPARE: &str = "
     INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@a', 'coder'), ('@b', 'tester');
     INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@1', 'task');
-    INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@2', '@1', 'one', 1), ('@3', '@1', 'two', 1);
-    ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check;
-    INSERT INTO caliber_message (message_id, from_agent_id, to_agent_id, to_agent_type, message_type, payload, priority) VALUES
-        ('@4', '@b', '@a', NULL, 'heartbeat', '', 'urgent'), ('@5', '@b', '@a', NULL, 'heartbeat', '', 'low'),
-        ('@6', '@b', NULL, 'coder', 'heartbeat', '', 'zero'), ('@7', '@b', NULL, NULL, 'heartbeat', '', 'any'),
-        ('@8', '@b', '@a', NULL, 'heartbeat', '', 'critical');
+    INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@2', '@1', 'one', 1), ('@3', '@1', 'two', 1), ('@4', '@1', 'three', 1);
     ALTER TABLE caliber_turn ALTER sequence DROP NOT NULL, DROP CONSTRAINT caliber_turn_scope_id_sequence_key,
         ADD UNIQUE (scope_id, sequence) DEFERRABLE INITIALLY DEFERRED;
     INSERT INTO caliber_turn (scope_id, sequence, role, content, token_count)
         VALUES ('@3', 5, 'user', 'five', 0), ('@3', NULL, 'user', 'none', 0)";
 
+const TURNS: &str = "INSERT INTO caliber_turn (scope_id, sequence, role, content, token_count)
+    SELECT '@2'::uuid, n, 'user', 'c', 0 FROM unnest('{1,2,2,3}'::int[]) n
+    UNION ALL SELECT '@4'::uuid, n, 'user', 'c', 0 FROM unnest('{1,2,2,NULL,NULL}'::int[]) n";
+
+/// Messages to agent a, by their last digit: of no rank 4, low 5, to its type and of no
+/// rank 6, to all and of no rank 7, critical 8.
+const MESSAGES: &str = "INSERT INTO caliber_message (message_id, from_agent_id, to_agent_id, to_agent_type, message_type, payload, priority) VALUES
+    ('@4', '@b', '@a', NULL, 'heartbeat', '', #one), ('@5', '@b', '@a', NULL, 'heartbeat', '', 'low'),
+    ('@6', '@b', NULL, 'coder', 'heartbeat', '', #two), ('@7', '@b', NULL, NULL, 'heartbeat', '', #one),
+    ('@8', '@b', '@a', NULL, 'heartbeat', '', 'critical')";
+
+/// How other ranks are let in, and two of them.
+const RANKS: [(&str, &str, &str); 5] = [
+    (
+        "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check",
+        "'urgent'",
+        "'zero'",
+    ),
+    // CHECKs of the old name: a wider one, and one that is for other rows.
+    (
+        "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check,
+            ADD CONSTRAINT caliber_message_priority_check CHECK (priority IN ('low', 'normal', 'high', 'critical', 'urgent', 'zero'))",
+        "'urgent'",
+        "'zero'",
+    ),
+    (
+        "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check,
+            ADD CONSTRAINT caliber_message_priority_check CHECK (message_type <> 'heartbeat' OR payload = '' OR priority IN ('low', 'normal', 'high', 'critical'))",
+        "''",
+        "'zero'",
+    ),
+    // NULL passes every CHECK.
+    (
+        "ALTER TABLE caliber_message ALTER priority DROP NOT NULL",
+        "NULL",
+        "NULL",
+    ),
+    (
+        "ALTER TABLE caliber_message ALTER priority DROP NOT NULL, DROP CONSTRAINT caliber_message_priority_check",
+        "NULL",
+        "'zero'",
+    ),
+];
+
+/// Ranks beside the four may not be; nothing is looked for beyond them.
+const NARROWER: [&str; 2] = [
+    "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check, ADD CHECK (priority IN ('low', 'critical'))",
+    "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check, ADD CONSTRAINT another CHECK (priority = ANY ('{low,normal,high,critical}'))",
+];
+
+const LISTED: &str = "SELECT string_agg(right(message_id::text, 1), '' ORDER BY o) FROM caliber_message_list_for_agent('@a') WITH ORDINALITY AS m (message_id, b, c, d, e, f, g, h, i, j, k, l, n, p, q, o)";
+const RECEIVED: &str = "SELECT string_agg(right(message_id::text, 1), '' ORDER BY o) FROM caliber_message_receive('@a', 3) WITH ORDINALITY AS m (message_id, b, c, d, e, f, g, h, i, j, k, l, n, p, q, o)";
+
+fn check(desk: &mut Desk, question: &str, wanted: &str) -> Result<()> {
+    let name = desk.engine.name();
+    let found = desk.session.value(&ids(question))?.unwrap_or_default();
+    ensure!(found == wanted, "{name}: {question}: {found}, not {wanted}");
+    Ok(())
+}
+
 fn dropped(context: &Context) -> Result<Outcome> {
     let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
     for mut desk in desk::open(context, &engines, &ids(PREPARE))? {
-        let name = desk.engine.name();
-        desk.session.batch("BEGIN")?;
-        desk.session.batch(&ids(
-            "INSERT INTO caliber_turn (scope_id, sequence, role, content, token_count)
-                SELECT '@2', n, 'user', n::text, 0 FROM unnest('{1,2,2,3}'::int[]) n",
-        ))?;
-        for (question, wanted) in [
-            ("SELECT string_agg(right(message_id::text, 1), '' ORDER BY o) FROM caliber_message_list_for_agent('@a') WITH ORDINALITY AS m (message_id, b, c, d, e, f, g, h, i, j, k, l, n, p, q, o)", "85467"),
-            ("SELECT string_agg(right(message_id::text, 1), '' ORDER BY o) FROM caliber_message_receive('@a', 3) WITH ORDINALITY AS m (message_id, b, c, d, e, f, g, h, i, j, k, l, n, p, q, o)", "854"),
-            ("SELECT string_agg(sequence::text, ' ') FROM caliber_turn_get_recent('@2', 1)", "3"),
-            ("SELECT string_agg(sequence::text, ' ') FROM caliber_turn_get_recent('@2', 2)", "2 3"),
-            ("SELECT string_agg(sequence::text, ' ') FROM caliber_turn_get_recent('@2', 3)", "2 2 3"),
-            ("SELECT string_agg(sequence::text, ' ') FROM caliber_turn_get_recent('@2', 4)", "1 2 2 3"),
-            ("SELECT (caliber_turn_get(caliber_turn_create('@3', NULL, 'user', 'next'))).sequence", "6"),
-        ] {
-            let found = desk.session.value(&ids(question))?.unwrap_or_default();
-            ensure!(found == wanted, "{name}: {question}: {found}, not {wanted}");
+        for (alter, one, two) in RANKS {
+            let messages = MESSAGES.replace("#one", one).replace("#two", two);
+            desk.session
+                .batch(&ids(&format!("BEGIN; {alter}; {messages}")))?;
+            check(&mut desk, LISTED, "85467")?;
+            check(&mut desk, RECEIVED, "854")?;
+            desk.session.batch("ROLLBACK")?;
         }
+        for alter in NARROWER {
+            let messages = MESSAGES
+                .replace("#one", "'low'")
+                .replace("#two", "'critical'");
+            desk.session
+                .batch(&ids(&format!("BEGIN; {alter}; {messages}")))?;
+            check(&mut desk, LISTED, "68457")?;
+            desk.session.batch("ROLLBACK")?;
+        }
+        desk.session.batch(&ids(&format!("BEGIN; {TURNS}")))?;
+        for (question, wanted) in [
+            ("get_recent('@2', 1)", "3"),
+            ("get_recent('@2', 2)", "2 3"),
+            ("get_recent('@2', 3)", "2 2 3"),
+            ("get_recent('@2', 4)", "1 2 2 3"),
+            ("get_recent('@4', 1)", "-"),
+            ("get_recent('@4', 2)", "- -"),
+            ("get_recent('@4', 3)", "2 - -"),
+            ("get_recent('@4', 4)", "2 2 - -"),
+            ("get_recent('@4', 5)", "1 2 2 - -"),
+            ("get_recent('@4', 6)", "1 2 2 - -"),
+            ("get_by_scope('@4')", "1 2 2 - -"),
+            ("get_by_scope('@4', 4)", "1 2 2 -"),
+            ("get_by_scope('@4', after_sequence => 1)", "2 2"),
+        ] {
+            let question =
+                format!("SELECT string_agg(coalesce(sequence::text, '-'), ' ') FROM caliber_turn_{question}");
+            check(&mut desk, &question, wanted)?;
+        }
+        check(
+            &mut desk,
+            "SELECT (caliber_turn_get(caliber_turn_create('@3', NULL, 'user', 'next'))).sequence",
+            "6",
+        )?;
         desk.session.batch("ROLLBACK")?;
     }
     Ok(Outcome::Passed(format!("{} engines", engines.len())))
