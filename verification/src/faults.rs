@@ -94,11 +94,25 @@ pub struct Matrix {
     pub tried: BTreeSet<(String, String)>,
     /// Pairs of test and fault where the test failed, as it should.
     pub caught: BTreeSet<(String, String)>,
+    /// For each fault the tests, as `INTEGRITY.md` names them, that catch it.
+    pub catchers: BTreeMap<String, BTreeSet<String>>,
     /// Tests that fail without any fault: they prove nothing.
     pub broken: BTreeMap<String, String>,
 }
 
 impl Matrix {
+    /// Who catches what, a line for each fault. (Of several entities of a property the
+    /// first that fails is enough; which one that is, is chance.)
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let line = |fault: &Fault| {
+            let by = self.catchers.get(&fault.name).into_iter().flatten();
+            let by: Vec<&str> = by.map(String::as_str).collect();
+            format!("{}: {}\n", fault.name, by.join(", "))
+        };
+        self.faults.iter().map(line).collect()
+    }
+
     /// Faults that nothing catches.
     #[must_use]
     pub fn escaped(&self) -> Vec<&Fault> {
@@ -171,17 +185,26 @@ impl fmt::Display for Matrix {
     }
 }
 
-/// The tests that are tried against a fault, in groups of which the first that
-/// fails is enough: those that `INTEGRITY.md` names for it, each property with
-/// its entities as one group.
+/// Tests of one name of `INTEGRITY.md`, of which the first that fails is enough.
+struct Group<'a> {
+    name: String,
+    tests: Vec<&'a Test>,
+}
+
+/// The tests that are tried against a fault: those that `INTEGRITY.md` names for it,
+/// each property with its entities as one group.
 fn groups<'a>(
     tests: &'a [Test],
     fault: &Fault,
     promises: &[Promise],
     everything: bool,
-) -> Vec<Vec<&'a Test>> {
+) -> Vec<Group<'a>> {
     if everything {
-        return tests.iter().map(|test| vec![test]).collect();
+        let alone = |test: &'a Test| Group {
+            name: test.name.clone(),
+            tests: vec![test],
+        };
+        return tests.iter().map(alone).collect();
     }
     let mut names: Vec<&String> = promises
         .iter()
@@ -192,11 +215,11 @@ fn groups<'a>(
     names.retain(|name| known.insert(*name));
     names
         .into_iter()
-        .map(|name| {
-            let wanted = |test: &&Test| means(name, &test.name);
-            tests.iter().filter(wanted).collect::<Vec<_>>()
+        .map(|name| Group {
+            name: name.clone(),
+            tests: tests.iter().filter(|t| means(name, &t.name)).collect(),
         })
-        .filter(|group| !group.is_empty())
+        .filter(|group| !group.tests.is_empty())
         .collect()
 }
 
@@ -225,13 +248,13 @@ pub fn sensitivity(
         faults: faults.to_vec(),
         ..Matrix::default()
     };
-    let all: Vec<(&Fault, Vec<Vec<&Test>>)> = faults
+    let all: Vec<(&Fault, Vec<Group<'_>>)> = faults
         .iter()
         .map(|fault| (fault, groups(tests, fault, &promises, everything)))
         .collect();
     let wanted: BTreeSet<&str> = all
         .iter()
-        .flat_map(|(_, groups)| groups.iter().flatten())
+        .flat_map(|(_, groups)| groups.iter().flat_map(|group| &group.tests))
         .map(|test| test.name.as_str())
         .collect();
     let wanted: Vec<&Test> = tests
@@ -256,13 +279,18 @@ pub fn sensitivity(
             .iter()
             .map(|group| {
                 let sound = |test: &&&Test| !matrix.broken.contains_key(&test.name);
-                group.iter().filter(sound).copied().collect()
+                group.tests.iter().filter(sound).copied().collect()
             })
             .collect();
         let mut by = Vec::new();
         for (name, outcome) in run_quietly(&sound, &context) {
             matrix.tried.insert((name.clone(), fault.name.clone()));
             if outcome.is_err() {
+                let caught_by = groups
+                    .iter()
+                    .filter(|g| g.tests.iter().any(|t| t.name == name));
+                let catchers = matrix.catchers.entry(fault.name.clone()).or_default();
+                catchers.extend(caught_by.map(|group| group.name.clone()));
                 matrix.caught.insert((name.clone(), fault.name.clone()));
                 by.push(name);
             }
