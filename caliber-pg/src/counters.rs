@@ -36,6 +36,8 @@ counters! {
     TakeoverNewIndex = "takeover.new_index";
     /// Taken over because the primary key is deferrable.
     TakeoverDeferrableKey = "takeover.deferrable_key";
+    /// Taken over because texts of a column that differ can be equal.
+    TakeoverCollation = "takeover.collation";
     /// Compiled descriptions rebuilt.
     CompiledRebuild = "compiled.rebuild";
     /// Updates that touched no index.

@@ -7,7 +7,7 @@
 //! before they are judged dead, since a lease may be extended meanwhile.
 
 use super::row::{mode_name, Level, LockRow};
-use super::written::{check_alone, check_stored};
+use super::written::{check_stored, count_acquired, Company};
 use super::{hold_key, hold_session, let_go, let_go_at_commit, let_mode_go_at_commit, note_row};
 use crate::counters::{self, Counter};
 use crate::engine::locks::Strength;
@@ -123,6 +123,8 @@ pub fn acquire(table: &Table, request: &Request) -> CaliberResult<Option<Uuid>> 
     let acquired = memory::scratch(|| decide(table, request))?;
     if acquired.is_none() {
         give_back(&wanted);
+    } else {
+        count_acquired();
     }
     Ok(acquired)
 }
@@ -139,6 +141,7 @@ fn give_back(taken: &[(Tag, Mode)]) {
 
 /// Steps 3 to 6: what the rows say.
 fn decide(table: &Table, request: &Request) -> CaliberResult<Option<Uuid>> {
+    let mut company = Company::new();
     let rows = table
         .locks()
         .of_resource(table, request.resource_type, request.resource_id)?;
@@ -150,21 +153,28 @@ fn decide(table: &Table, request: &Request) -> CaliberResult<Option<Uuid>> {
             if request.is_blocked_by(&row) {
                 dead.push(row.id);
             }
-        } else if row.is_own(table, request.agent)? {
-            own = own.or(Some(row));
-        } else if !row.goes_with(request.mode) {
-            return Ok(None);
+        } else {
+            let is_own = row.is_own(table, request.agent)?;
+            if !is_own && !row.goes_with(request.mode) {
+                return Ok(None);
+            }
+            company.tolerate(&row);
+            if is_own {
+                own = own.or(Some(row));
+            }
         }
     }
     crate::wait::at("acquire.decided");
-    let take = || match &own {
-        Some(own) => renew(table, request, own, &dead, now),
-        None => {
-            if !sweep(table, &dead, now)? {
-                return Ok(None);
-            }
-            write(table, request, now)
+    let take = || {
+        let taken = match &own {
+            Some(own) => renew(table, request, own, &dead, now)?,
+            None if sweep(table, &dead, now)? => write(table, request, now)?,
+            None => None,
+        };
+        if let Some(id) = taken {
+            company.check(table, request, id)?;
         }
+        Ok(taken)
     };
     // Rows are locked one after the other, and then written. Where that may come to
     // nothing behind the first of them, what was done up to there is undone.
@@ -246,9 +256,6 @@ fn renew(
         return Ok(None);
     }
     check_stored(table, &wanted)?;
-    if upgrade {
-        check_alone(table, request, own.id)?;
-    }
     if session {
         let_mode_go_at_commit(own.id, own.mode);
     }
@@ -323,7 +330,6 @@ fn write(table: &Table, request: &Request, now: i64) -> CaliberResult<Option<Uui
         return Ok(None);
     }
     check_stored(table, &request.row(now))?;
-    check_alone(table, request, request.id)?;
     if request.level == Level::Transaction {
         let relation = &table.relation;
         note_row(

@@ -18,6 +18,7 @@ use crate::counters::{self, Counter};
 use crate::error::{CaliberError, CaliberResult, WriteFailure};
 use crate::error::{StorageError, WriteCause};
 use crate::pg::call::Call;
+use crate::pg::constraints;
 use crate::pg::datum::Value;
 use crate::pg::index;
 use crate::pg::relation::{Relation, Shape, READ_LOCK};
@@ -295,7 +296,7 @@ impl Table {
         }
         // The planner (get_relation_info, plancat.c) comes before the executor.
         for (table, (_, rights)) in tables.iter().zip(wanted) {
-            if rights.reads() {
+            if rights.reads() || table.find_duplicate {
                 rights::check_readable(table.relation.class())?;
             }
         }
@@ -459,6 +460,8 @@ fn takeover(table: &Table) -> Option<Counter> {
         Some(Counter::TakeoverAccessMethod)
     } else if relation.has_generated_columns() {
         Some(Counter::TakeoverGenerated)
+    } else if constraints::equal_texts_may_differ(relation) {
+        Some(Counter::TakeoverCollation)
     } else if let Some(why) = index::unreliable(relation, table.entity.key) {
         Some(match why {
             index::Unreliable::TooNew => Counter::TakeoverNewIndex,

@@ -151,9 +151,10 @@ impl Rights {
         }
     }
 
-    /// Does the statement read the table, or find in it the rows that it writes?
+    /// Does the statement read the table, or find in it the rows that it writes? (An
+    /// INSERT that returns the key does not.)
     pub fn reads(&self) -> bool {
-        self.command != Command::Insert || self.select_all || !self.select.is_empty()
+        self.command != Command::Insert || self.select_all
     }
 
     /// Does the call write?

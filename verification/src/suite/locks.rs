@@ -7,6 +7,7 @@
 
 mod calls;
 mod commit;
+mod company;
 mod ends;
 mod fences;
 mod model;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(rows::tests());
     tests.extend(fences::tests());
     tests.extend(triggers::tests());
+    tests.extend(company::tests());
     tests.extend(commit::tests());
     tests.extend(stress::tests());
     tests.extend(calls::tests());

@@ -241,7 +241,8 @@ fn refusals(follower: &mut Session) -> Result<usize> {
 
 /// A table that is not logged has no rows here: every call says of it what SQL says.
 fn unlogged(session: &mut Session, follower: &mut Session) -> Result<()> {
-    session.batch("ALTER TABLE caliber_message SET UNLOGGED")?;
+    session
+        .batch("ALTER TABLE caliber_message SET UNLOGGED; ALTER TABLE caliber_turn SET UNLOGGED")?;
     caught_up(session, follower)?;
     let id = "00000000-0000-7000-8000-0000000000a1";
     let calls = [
@@ -253,6 +254,15 @@ fn unlogged(session: &mut Session, follower: &mut Session) -> Result<()> {
             format!("SELECT caliber_message_send('{id}', NULL, 'worker', 'heartbeat', '')"),
             "INSERT INTO caliber_message (from_agent_id, to_agent_type, message_type, payload) VALUES (NULL, 'worker', 'heartbeat', '')",
         ),
+        (
+            format!(r#"SELECT caliber_message_send_many('[{{"from_agent_id": "{id}", "to_agent_type": "worker", "message_type": "heartbeat", "payload": ""}}]')"#),
+            "INSERT INTO caliber_message (to_agent_type, message_type, payload) SELECT * FROM (VALUES ('worker', 'heartbeat', '')) s RETURNING message_id",
+        ),
+        (
+            format!(r#"SELECT caliber_turn_create_many('{id}', '[{{"sequence": 1, "role": "user", "content": "c"}}]')"#),
+            "INSERT INTO caliber_turn (sequence, role, content) VALUES (1, 'user', 'c') RETURNING turn_id",
+        ),
+        (format!("SELECT caliber_turn_create('{id}', NULL, 'user', 'c')"), "SELECT max(sequence) FROM caliber_turn"),
         ("SELECT caliber_check()".to_owned(), "SELECT * FROM caliber_message"),
     ];
     for engine in ["heap", "sql", "sql_oneshot"] {
@@ -266,7 +276,7 @@ fn unlogged(session: &mut Session, follower: &mut Session) -> Result<()> {
         }
     }
     follower.batch("RESET caliber.engine")?;
-    session.batch("ALTER TABLE caliber_message SET LOGGED")?;
+    session.batch("ALTER TABLE caliber_message SET LOGGED; ALTER TABLE caliber_turn SET LOGGED")?;
     caught_up(session, follower)
 }
 

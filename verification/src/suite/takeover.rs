@@ -47,6 +47,11 @@ pub fn tests() -> Vec<Test> {
         "a table whose primary key is deferrable is left to SQL, and its transaction locks still end",
         deferrable_key,
     ));
+    tests.push(Test::new(
+        "takeover::collation",
+        "a table with a column in which texts of other bytes are equal is left to SQL",
+        collation,
+    ));
     tests
 }
 
@@ -412,6 +417,27 @@ fn generated(context: &Context) -> Result<Outcome> {
         &ids(&format!("{make}{ROWS}")),
     )?;
     counted_as(&mut desks, &READS, "takeover.generated")?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn collation(context: &Context) -> Result<Outcome> {
+    let make = "CREATE COLLATION own (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        ALTER TYPE caliber_agent_row ALTER ATTRIBUTE agent_type TYPE text COLLATE own CASCADE;
+        INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@1', 'Coder'), ('@2', 'coder'), ('@3', 'tester');";
+    let mut desks = desk::open(context, &[Engine::Heap, Engine::Client], &ids(make))?;
+    let steps = [
+        Step(
+            "caliber_agent_list_by_type('CODER')",
+            "SELECT x FROM caliber_agent x WHERE agent_type = 'CODER' ORDER BY agent_id",
+            Rows,
+        ),
+        Step(
+            "caliber_agent_get('@2')",
+            "SELECT x FROM caliber_agent x WHERE agent_id = '@2'",
+            Rows,
+        ),
+    ];
+    counted_as(&mut desks, &steps, "takeover.collation")?;
     Ok(Outcome::Passed(String::new()))
 }
 

@@ -96,15 +96,20 @@ impl Ledger {
 /// # Errors
 /// Saying what is missing, other, or too much.
 pub fn compare<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>, there: &Facts) -> Result<()> {
-    let mut known = BTreeMap::new();
-    for ledger in ledgers {
-        known.extend(ledger.known.iter());
+    let mut known: BTreeMap<&String, &String> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (name, state) in ledgers.into_iter().flat_map(|ledger| &ledger.known) {
+        if let Some(other) = known.insert(name, state).filter(|&other| other != state) {
+            wrong.push(format!(
+                "{name}: acknowledged as {other:?} and as {state:?}"
+            ));
+        }
     }
-    let mut wrong: Vec<String> = known
+    let others = known
         .iter()
         .filter(|(name, state)| there.get(**name) != Some(**state))
-        .map(|(name, state)| format!("{name}: acknowledged {state:?}, is {:?}", there.get(*name)))
-        .collect();
+        .map(|(name, state)| format!("{name}: acknowledged {state:?}, is {:?}", there.get(*name)));
+    wrong.extend(others);
     wrong.extend(
         there
             .iter()
@@ -156,6 +161,18 @@ mod tests {
                 assert!(compare([&ledger], there).is_err(), "{mark}: {there:?}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_given_to_two() {
+        let ledgers = ["x", "y"].map(|state| {
+            let mut ledger = Ledger::default();
+            let received = [("received/1".to_owned(), Some(state.to_owned()))];
+            ledger.sent(received.into(), "0-1".to_owned());
+            ledger.acknowledged();
+            ledger
+        });
+        assert!(compare(&ledgers, &facts(&[("received/1", "y")])).is_err());
     }
 
     #[test]

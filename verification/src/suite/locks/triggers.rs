@@ -28,16 +28,11 @@ pub(super) fn tests() -> Vec<Test> {
             "an acquire that comes to nothing deletes no dead row, and one that fails neither",
             swept_in_vain,
         ),
-        Test::new(
-            "locks::acquired_by_a_trigger",
-            "a trigger gets no lock that the one being written excludes, nor the agent a second",
-            acquired_by_a_trigger,
-        ),
     ]
 }
 
 /// Creates the trigger function with this body.
-fn function(stage: &mut Stage, body: &str) -> Result<()> {
+pub(super) fn function(stage: &mut Stage, body: &str) -> Result<()> {
     run(
         &mut stage.two,
         &format!(
@@ -46,7 +41,7 @@ fn function(stage: &mut Stage, body: &str) -> Result<()> {
     )
 }
 
-fn trigger(stage: &mut Stage, event: &str) -> Result<()> {
+pub(super) fn trigger(stage: &mut Stage, event: &str) -> Result<()> {
     run(
         &mut stage.two,
         &format!(
@@ -56,7 +51,7 @@ fn trigger(stage: &mut Stage, event: &str) -> Result<()> {
     )
 }
 
-fn drop_trigger(stage: &mut Stage) -> Result<()> {
+pub(super) fn drop_trigger(stage: &mut Stage) -> Result<()> {
     run(
         &mut stage.two,
         "DROP TRIGGER act ON caliber_lock; DELETE FROM caliber_lock",
@@ -284,81 +279,6 @@ fn swept_in_vain(context: &Context) -> Result<Outcome> {
             gives(&mut stage.two, left, "32shared 33shared")?;
         }
         run(&mut stage.two, "DELETE FROM caliber_lock")
-    })
-}
-
-/// A trigger that acquires the same resource while a lock of agent a is written: for
-/// itself (b), or for the agent once more.
-fn acquired_by_a_trigger(context: &Context) -> Result<Outcome> {
-    let levels = ["lease", "session", "transaction"];
-    for_each(context, |stage| {
-        // Who acquires how, beside a lock of this mode, and what is said of it.
-        let cases = [
-            ("@b", "shared", "exclusive", "55000"),
-            ("@b", "exclusive", "shared", "55000"),
-            // Of two exclusive rows the table's own key speaks first.
-            ("@b", "exclusive", "exclusive", "23505"),
-            ("@b", "shared", "shared", ""),
-            ("@a", "shared", "shared", "55000"),
-        ];
-        for (agent, inner, mode, sqlstate) in cases {
-            for level in levels {
-                function(
-                    stage,
-                    &format!(
-                        "IF pg_trigger_depth() = 1 THEN
-                            PERFORM caliber_lock_acquire('{agent}', 'file', '@r', mode => '{inner}', level => 'transaction', id => '@2');
-                        END IF; RETURN NEW;"
-                    ),
-                )?;
-                trigger(stage, "BEFORE INSERT")?;
-                let how = format!("mode => '{mode}', level => '{level}', id => '@1'");
-                let call = format!("SELECT caliber_lock_acquire('@a', 'file', '@r', {how})");
-                run(&mut stage.one, "BEGIN; SAVEPOINT s")?;
-                if sqlstate.is_empty() {
-                    acquired(&mut stage.one, 'a', &how)?;
-                    gives(&mut stage.one, "SELECT count(*) FROM caliber_lock", "2")?;
-                } else {
-                    let error = refused(&mut stage.one, &call, sqlstate)?;
-                    let message = fill("a trigger acquired lock @2 beside lock @1");
-                    ensure!(sqlstate == "23505" || error.message == message, "{error}");
-                }
-                run(&mut stage.one, "ROLLBACK TO s; COMMIT")?;
-                stage.one_holds(&[])?;
-                ensure!(stage.rows()? == "0", "a row is left");
-            }
-        }
-        // While a shared lock becomes an exclusive one.
-        for level in levels {
-            function(
-                stage,
-                "PERFORM caliber_lock_acquire('@b', 'file', '@r', mode => 'shared', id => '@2'); RETURN NEW;",
-            )?;
-            trigger(stage, "BEFORE UPDATE")?;
-            run(&mut stage.one, "BEGIN")?;
-            let how = format!("level => '{level}', mode => 'shared', id => '@1'");
-            acquired(&mut stage.one, 'a', &how)?;
-            run(&mut stage.one, "SAVEPOINT s")?;
-            let call =
-                format!("SELECT caliber_lock_acquire('@a', 'file', '@r', level => '{level}')");
-            refused(&mut stage.one, &call, "55000")?;
-            run(&mut stage.one, "ROLLBACK TO s")?;
-            gives(
-                &mut stage.one,
-                "SELECT string_agg(mode, ' ') FROM caliber_lock",
-                "shared",
-            )?;
-            run(&mut stage.one, "ROLLBACK")?;
-            stage.one_holds(&[])?;
-        }
-        // After the row, a trigger sees that the resource is taken.
-        function(
-            stage,
-            "IF caliber_lock_acquire('@b', 'file', '@r') IS NOT NULL THEN RAISE 'two'; END IF; RETURN NULL;",
-        )?;
-        trigger(stage, "AFTER INSERT")?;
-        acquired(&mut stage.one, 'a', "")?;
-        drop_trigger(stage)
     })
 }
 

@@ -8,11 +8,18 @@ use crate::suite::steps::ids;
 use anyhow::{ensure, Result};
 
 pub(super) fn tests() -> Vec<Test> {
-    vec![Test::new(
-        "own_objects::dropped_constraints",
-        "where a user allows other ranks, missing and repeated numbers, lists give their rows too",
-        dropped,
-    )]
+    vec![
+        Test::new(
+            "own_objects::dropped_constraints",
+            "where a user allows other ranks, missing and repeated numbers, lists give their rows too",
+            dropped,
+        ),
+        Test::new(
+            "own_objects::proven_ranks",
+            "a CHECK speaks for the rows of a list only where it is older, bytewise, and no function's",
+            proven,
+        ),
+    ]
 }
 
 const PREPARE: &str = "
@@ -130,6 +137,75 @@ fn dropped(context: &Context) -> Result<Outcome> {
             "6",
         )?;
         desk.session.batch("ROLLBACK")?;
+    }
+    Ok(Outcome::Passed(format!("{} engines", engines.len())))
+}
+
+const MESSAGE: &str = "INSERT INTO caliber_message (message_id, from_agent_id, to_agent_id, message_type, payload, priority)
+    VALUES ('@4', '@b', '@a', 'heartbeat', '', '#one')";
+const DROP: &str = "ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check";
+const ADD: &str = "ALTER TABLE caliber_message ADD CONSTRAINT own CHECK (priority IN ('low', 'normal', 'high', 'critical'))";
+
+/// Where a CHECK, or the column's NOT NULL, seems to allow no rank but the four.
+fn proven(context: &Context) -> Result<Outcome> {
+    let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    for mut desk in desk::open(context, &engines, &ids(PREPARE))? {
+        // It is newer than the snapshot, which has a row of another rank.
+        let urgent = MESSAGE.replace("#one", "urgent");
+        desk.session.batch(&ids(&format!("{DROP}; {urgent}")))?;
+        let mut other = desk.another()?;
+        desk.session
+            .batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")?;
+        other.batch(&format!(
+            "UPDATE caliber_message SET priority = 'low'; {ADD}"
+        ))?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session.batch("COMMIT")?;
+        check(&mut desk, LISTED, "4")?;
+        // The same constraint once more, whose expression the session knows.
+        desk.session.batch("ALTER TABLE caliber_message DROP CONSTRAINT own; UPDATE caliber_message SET priority = 'urgent'")?;
+        desk.session
+            .batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")?;
+        other.batch(&format!(
+            "UPDATE caliber_message SET priority = 'low'; {ADD}"
+        ))?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session.batch("COMMIT")?;
+        // The same with NULL, which NOT NULL keeps out later.
+        desk.session.batch("ALTER TABLE caliber_message ALTER priority DROP NOT NULL; UPDATE caliber_message SET priority = NULL")?;
+        desk.session
+            .batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")?;
+        other.batch("UPDATE caliber_message SET priority = 'low'; ALTER TABLE caliber_message ALTER priority SET NOT NULL")?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session
+            .batch("COMMIT; ALTER TABLE caliber_message DROP CONSTRAINT own")?;
+
+        // A function's word is not for ever, and a list is not the place to call it.
+        desk.session.batch(
+            "CREATE FUNCTION allowed() RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN '{low,normal,high,critical}'; END $$;
+             ALTER TABLE caliber_message ADD CONSTRAINT own CHECK (priority = ANY (allowed()))",
+        )?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session.batch(
+            "CREATE OR REPLACE FUNCTION allowed() RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN '{low,urgent}'; END $$;
+             UPDATE caliber_message SET priority = 'urgent'",
+        )?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session.batch(
+            "CREATE OR REPLACE FUNCTION allowed() RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'called'; END $$",
+        )?;
+        check(&mut desk, LISTED, "4")?;
+        desk.session.batch(
+            "ALTER TABLE caliber_message DROP CONSTRAINT own; DELETE FROM caliber_message",
+        )?;
+
+        // Where LOW is low, a row of that rank is none of the four all the same.
+        desk.session.batch(&format!(
+            "CREATE COLLATION own (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             ALTER TYPE caliber_message_row ALTER ATTRIBUTE priority TYPE text COLLATE own CASCADE; {ADD}"
+        ))?;
+        desk.session.batch(&ids(&MESSAGE.replace("#one", "LOW")))?;
+        check(&mut desk, LISTED, "4")?;
     }
     Ok(Outcome::Passed(format!("{} engines", engines.len())))
 }
