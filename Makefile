@@ -29,7 +29,8 @@ pgtest: ## The tests that run inside a server
 verify: ## The harness on all majors
 	@.ci/steps verify
 
-test: deps ## Everything that CI checks
+test: ## Everything that CI checks
+	@containers/deps --packages
 	@.ci/steps servers lint pgtest verify
 
 waits: ## Interruptions and races in the middle of calls, on all majors

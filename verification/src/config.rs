@@ -39,6 +39,8 @@ pub struct Config {
     /// Whether a failure is shrunk and written down. Not while faults are
     /// hunted: there failing is the point.
     pub keep_failures: bool,
+    /// Show property × entity × major at the end.
+    pub table: bool,
 }
 
 impl Config {
@@ -80,6 +82,7 @@ impl Config {
                 .max(1),
             thorough: var("VERIFY_THOROUGH").is_some_and(|value| value != "0"),
             keep_failures: true,
+            table: false,
         })
     }
 

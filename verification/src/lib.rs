@@ -26,6 +26,7 @@ pub mod promises;
 pub mod property;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod runner;
 pub mod script;
 pub mod server;

@@ -3,6 +3,7 @@
 
 use crate::closing;
 use crate::config::{Config, Major};
+use crate::report;
 use crate::server::{Flavour, Server, Servers};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -271,7 +272,21 @@ pub fn run(tests: &[Test], filter: &Filter, config: &Config, servers: &Servers) 
         missing,
         skipped: config.skip.clone(),
     };
-    print_summary(&summary, board.began.elapsed(), config.seed);
+    let run = report::Run {
+        summary: &summary,
+        cases: config.cases,
+        seed: config.seed,
+        time: board.began.elapsed(),
+        servers: majors
+            .iter()
+            .filter_map(|major| Some((*major, servers.get(*major).ok()?.description.clone())))
+            .collect(),
+    };
+    let written = report::write(&run);
+    if config.table {
+        println!("\n{}", report::table(&summary));
+    }
+    report::print(&run, &written);
     summary
 }
 
@@ -457,51 +472,4 @@ impl Board {
             }
         }
     }
-}
-
-fn print_summary(summary: &Summary, time: Duration, seed: u64) {
-    let failed: Vec<&Report> = summary
-        .reports
-        .iter()
-        .filter(|report| report.outcome.is_err())
-        .collect();
-    for report in &failed {
-        if let Err(why) = &report.outcome {
-            println!("\n---- {} failed: {}\n{why}", report.name, report.promise);
-        }
-    }
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for report in &summary.reports {
-        if let Ok(Outcome::NotCovered(why)) = &report.outcome {
-            reasons.entry(why).or_default().push(&report.name);
-        }
-    }
-    println!();
-    for (why, names) in &reasons {
-        println!("not covered: {} ({why})", names.join(", "));
-    }
-    for (major, why) in &summary.missing {
-        let allowed = if summary.skipped.contains(major) {
-            ", as VERIFY_SKIP allows"
-        } else {
-            ""
-        };
-        println!(
-            "not covered: PostgreSQL {major}{allowed}: {}",
-            why.lines().next().unwrap_or_default()
-        );
-    }
-    let passed = summary
-        .reports
-        .iter()
-        .filter(|report| matches!(report.outcome, Ok(Outcome::Passed(_))))
-        .count();
-    println!(
-        "test result: {}. {passed} passed; {} failed; {} not covered; {} majors not covered; {:.0} s; VERIFY_SEED={seed}",
-        if summary.succeeded() { "ok" } else { "FAILED" },
-        failed.len(),
-        reasons.values().map(Vec::len).sum::<usize>(),
-        summary.missing.len(),
-        time.as_secs_f64()
-    );
 }

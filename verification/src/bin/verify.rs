@@ -7,6 +7,7 @@ use anyhow::{bail, Result};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use verification::config::{parse_majors, Config, Major};
 use verification::faults::Matrix;
 use verification::judge::Engine;
@@ -46,6 +47,21 @@ enum Command {
         /// Run against a seeded fault (needs the faults build of the extension).
         #[arg(long)]
         fault: Option<String>,
+    },
+    /// Run generated tests over and over, each round with other cases, until the time is
+    /// over or one fails.
+    Soak {
+        /// Parts of test names; without any, those whose cases a seed decides.
+        filters: Vec<String>,
+        /// Majors, as 15,17.
+        #[arg(long)]
+        pg: Option<String>,
+        /// How long; the last round is finished.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Cases per property in a round.
+        #[arg(long)]
+        cases: Option<u32>,
     },
     /// Replay a stored failure.
     Replay {
@@ -124,12 +140,25 @@ fn carry_out(command: Command) -> Result<bool> {
             config.cases = cases.unwrap_or(config.cases);
             config.seed = seed.unwrap_or(config.seed);
             config.threads = threads.unwrap_or(config.threads).max(1);
+            config.table = true;
             let filter = Filter {
                 wanted: filters,
                 skipped: skip,
                 exact: false,
             };
             run(&config, &filter, fault.as_deref())
+        }
+        Command::Soak {
+            filters,
+            pg,
+            minutes,
+            cases,
+        } => {
+            if let Some(pg) = pg {
+                config.majors = parse_majors(&pg)?;
+            }
+            config.cases = cases.unwrap_or(config.cases);
+            soak(config, filters, Duration::from_secs(60 * minutes))
         }
         Command::Replay { path, pg, engine } => {
             let engine = match engine.as_deref() {
@@ -193,6 +222,38 @@ fn run(config: &Config, filter: &Filter, fault: Option<&str>) -> Result<bool> {
         }
     }
     Ok(runner::run(&suite::all(), filter, config, &servers).succeeded())
+}
+
+fn soak(mut config: Config, filters: Vec<String>, time: Duration) -> Result<bool> {
+    let wanted = if filters.is_empty() {
+        ["property_", "model::", "crash::", "load::"]
+            .map(str::to_owned)
+            .to_vec()
+    } else {
+        filters
+    };
+    let filter = Filter {
+        wanted,
+        ..Filter::default()
+    };
+    let servers = Servers::new(Provider::choose()?, Flavour::Release, &config.majors);
+    let (began, tests) = (Instant::now(), suite::all());
+    let mut round = 0;
+    while began.elapsed() < time {
+        round += 1;
+        println!(
+            "round {round}, after {} of {} minutes",
+            began.elapsed().as_secs() / 60,
+            time.as_secs() / 60
+        );
+        if !runner::run(&tests, &filter, &config, &servers).succeeded() {
+            return Ok(false);
+        }
+        // Neighbouring seeds have nothing in common but their names.
+        config.seed = config.seed.wrapping_add(1);
+    }
+    println!("{round} rounds, none failed");
+    Ok(true)
 }
 
 fn known(fault: &str) -> Result<()> {
