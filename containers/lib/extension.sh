@@ -77,14 +77,17 @@ in_builder() { # server, folder for output, command…
 
 # The folder that cargo builds a server and variant in: for the image, the lints and the tests inside a
 # server alike, since most of the work is in dependencies. Each has one of its own, because cargo gives
-# the library of each the same name; a new one starts with what a folder of the same release holds (its
-# libc must be the same, since what runs while compiling is in there too).
+# the library of each the same name; a new one starts with what another holds, of the same release or an
+# older one (what runs while compiling is in there too, and runs with a newer libc, not with an older).
 need_target() { # server, features; leaves it in TARGET
     local sibling
     TARGET=$OUT/target-$1${2:+-$2}
     [[ ! -d $TARGET ]] || return 0
     base_source "$1"
     sibling=$(grep -lxF "$FROM_IMAGE" "$OUT"/target-*/release-of 2>/dev/null | sort | head -n 1) || true
+    if [[ -z $sibling && $FROM_IMAGE = debian:trixie-slim ]]; then
+        sibling=$(grep -lxF debian:bookworm-slim "$OUT"/target-*/release-of 2>/dev/null | sort | head -n 1) || true
+    fi
     rm -rf "$TARGET.part"
     if [[ -n $sibling ]]; then
         cp -a --reflink=auto "$(dirname "$sibling")" "$TARGET.part"

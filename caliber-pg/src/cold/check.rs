@@ -182,9 +182,8 @@ impl Examined {
         for index in &self.table.indexes {
             let wanted = inspect::index_signature(relation, names, index);
             // One that is there but not valid is said to be just that.
-            let is_it = |found: &inspect::Found| {
-                (found.usable || !found.valid) && found.signature == wanted
-            };
+            let is_it =
+                |found: &inspect::Found| (found.usable || !found.valid) && found.matches(&wanted);
             if !found.iter().any(is_it) {
                 findings.add(
                     place,

@@ -90,6 +90,15 @@ pub struct Index {
     pub predicate: Option<String>,
 }
 
+impl Index {
+    /// Its name, if the statement gives it one.
+    pub fn name(&self) -> Option<&str> {
+        let (_, rest) = self.statement.split_once("INDEX ")?;
+        let name = rest.split_whitespace().next()?;
+        (name != "ON").then_some(name)
+    }
+}
+
 /// A table as its files give it.
 #[derive(Debug)]
 pub struct Table {

@@ -4,7 +4,7 @@ use pgrx::pg_sys::Oid;
 
 use super::definition::{self, Index, Names, Table};
 use super::{inspect, row_type, TABLES};
-use crate::error::{CaliberError, CaliberResult, RelationProblem, Rule, StorageError};
+use crate::error::{AgentError, CaliberError, CaliberResult, RelationProblem, Rule, StorageError};
 use crate::pg::catalog::{self, ClassEntry};
 use crate::pg::nearest::{element_type, HALFVEC_DIMENSIONS};
 use crate::pg::relation::qualified;
@@ -61,9 +61,17 @@ fn look(
             present.retain(|index| index.usable);
             let indexed = table.indexes.iter().map(|index| {
                 let wanted = inspect::index_signature(found.oid, names, index);
-                present.iter().any(|index| index.signature == wanted)
+                present.iter().any(|index| index.matches(&wanted))
             });
-            let indexed = indexed.collect();
+            let indexed: Vec<bool> = indexed.collect();
+            for (index, _) in table
+                .indexes
+                .iter()
+                .zip(&indexed)
+                .filter(|(_, &there)| !there)
+            {
+                check_name_is_free(schema, names, index)?;
+            }
             (inspect::differences(found.oid, names, &table), indexed)
         }
         None => (Vec::new(), vec![false; table.indexes.len()]),
@@ -88,6 +96,24 @@ pub(super) fn find(schema: Oid, names: &Names, table: &Table) -> CaliberResult<O
         check_is_ours(schema, names, name, found)?;
     }
     Ok(found)
+}
+
+/// Refuses what has the name of an index that is to be made: one of that name that is
+/// not valid, or something else.
+fn check_name_is_free(schema: Oid, names: &Names, index: &Index) -> CaliberResult<()> {
+    let Some(name) = index.name() else {
+        return Ok(());
+    };
+    if catalog::relation(schema, name).is_none() {
+        return Ok(());
+    }
+    Err(CaliberError::from(AgentError::State {
+        message: format!("\"{name}\" is there, but is not the {} of caliber_pg", index.title),
+        hint: Some(format!(
+            "If it is that index and not valid, run REINDEX INDEX {}.{name}; otherwise rename or drop it. Then call caliber_init() again.",
+            names.schema
+        )),
+    }))
 }
 
 fn embedding_index(table: &str, dimensions: i32) -> Index {

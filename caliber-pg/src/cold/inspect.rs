@@ -223,6 +223,14 @@ pub struct Found {
     pub signature: String,
 }
 
+impl Found {
+    /// Has it the keys and the predicate of a wanted index? A unique one serves where
+    /// any does.
+    pub fn matches(&self, wanted: &str) -> bool {
+        self.signature == wanted || self.signature.strip_prefix("UNIQUE ") == Some(wanted)
+    }
+}
+
 /// The indexes of a table, by name.
 pub fn indexes(relation: Oid) -> Vec<Found> {
     let found = query(&format!(

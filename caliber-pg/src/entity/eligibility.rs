@@ -130,7 +130,9 @@ impl Addressed {
 pub fn is_stale(agents: &Table, agent: Value, stale_after: Value) -> CaliberResult<bool> {
     let found = agents.engine().fetch(agents, agent, &[LAST_HEARTBEAT])?;
     let since = Value::wall_clock_minus(stale_after).as_int8();
-    Ok(found.is_some_and(|columns| columns[0].as_int8() < since))
+    let heard = found.and_then(|columns| columns[0].as_int8());
+    // One that was never heard of is not older than anything.
+    Ok(heard.zip(since).is_some_and(|(heard, since)| heard < since))
 }
 
 fn not_eligible(message: String) -> CaliberError {

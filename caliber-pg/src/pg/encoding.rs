@@ -7,7 +7,7 @@ const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
 
 /// In a SQL_ASCII database bytes have no known meaning: each is the character
 /// of its number, so that what came from the server goes back unchanged.
-fn is_sql_ascii() -> bool {
+pub fn is_sql_ascii() -> bool {
     // SAFETY: reads a backend variable.
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int }
 }

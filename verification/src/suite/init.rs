@@ -316,6 +316,23 @@ fn half_done(context: &Context) -> Result<Outcome> {
         ensure!(report.of("created").len() == 1, "{why}: {:#?}", report.0);
         session.batch("ROLLBACK")?;
     }
+    // A unique one serves as well.
+    session.batch("BEGIN; DROP INDEX of_my_own; CREATE UNIQUE INDEX ON caliber_trajectory (status, trajectory_id)")?;
+    init(&mut session, "")?.all_there()?;
+    let missing = session.value("SELECT count(*) FROM caliber_check()")?;
+    ensure!(missing.as_deref() == Some("0"), "{missing:?} findings");
+    session.batch("ROLLBACK")?;
+    // What has the name of an index and is not it is in the way, before anything is made.
+    session.batch(
+        "BEGIN; DROP INDEX of_my_own;
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'caliber_lock_lease_idx'::regclass; SAVEPOINT s",
+    )?;
+    let error = session.error("SELECT * FROM caliber_init()")?;
+    ensure!(
+        error.sqlstate == "55000" && error.hint.as_ref().is_some_and(|h| h.contains("REINDEX")),
+        "{error}"
+    );
+    session.batch("ROLLBACK")?;
     let kept = session.value("SELECT count(*) FROM caliber_trajectory WHERE name = 'kept'")?;
     ensure!(kept.as_deref() == Some("1"), "{kept:?} rows");
     Ok(Outcome::Passed(String::new()))

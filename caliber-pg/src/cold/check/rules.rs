@@ -146,8 +146,8 @@ const DELEGATION: &[Rule] = &[
         "status says accepted, but accepted_at is not set",
     ),
     (
-        "status IN ('pending', 'accepted', 'in_progress') AND completed_at IS NOT NULL",
-        "completed_at is set, but status is not final",
+        "status IN ('pending', 'rejected', 'accepted', 'in_progress') AND completed_at IS NOT NULL",
+        "completed_at is set, but the work was not completed",
     ),
     (
         "status IN ('completed', 'failed') AND completed_at IS NULL",
@@ -182,8 +182,8 @@ const HANDOFF: &[Rule] = &[
         "status says accepted, but accepted_at is not set",
     ),
     (
-        "status IN ('initiated', 'accepted') AND completed_at IS NOT NULL",
-        "completed_at is set, but status is not final",
+        "status IN ('initiated', 'rejected', 'accepted') AND completed_at IS NOT NULL",
+        "completed_at is set, but the work was not completed",
     ),
     (
         "status = 'completed' AND completed_at IS NULL",
@@ -211,6 +211,13 @@ const CONFLICT: &[Rule] = &[
     (
         "status IN ('detected', 'resolving') AND resolution IS NOT NULL",
         "resolution is set, but status is before that",
+    ),
+    (
+        "status IN ('resolved', 'escalated') AND jsonb_typeof(resolution) = 'object'
+         AND NOT coalesce(CASE status WHEN 'escalated' THEN resolution ->> 'strategy' = 'escalate'
+             ELSE resolution ->> 'strategy' IN ('last_write_wins', 'first_write_wins', 'highest_confidence',
+                 'merge', 'reject_both') END, false)",
+        "the strategy of the resolution is not one of this status",
     ),
     (
         "jsonb_typeof(resolution) <> 'object'",

@@ -11,6 +11,7 @@ use crate::entity::tree;
 use crate::error::CaliberResult;
 use crate::pg::call::Call;
 use crate::pg::datum::{ToValue, UuidArg, Value};
+use crate::pg::encoding::is_sql_ascii;
 use crate::pg::function::Returned;
 use crate::pg::json;
 use crate::pg::random::new_id;
@@ -131,7 +132,7 @@ fn child_row(
     let delegation = Value::text(&id.to_string());
     Ok(trajectory::new_row(
         key,
-        Value::text(&name_of(&task)),
+        Value::text(&name_of(&task, is_sql_ascii())),
         Value::NULL,
         Some((parent, root)),
         Value::uuid(agent),
@@ -141,12 +142,31 @@ fn child_row(
 }
 
 /// The name of the trajectory for a task: its first line, trimmed, at most 200
-/// characters.
-fn name_of(task: &str) -> String {
+/// characters. Where bytes have no known meaning (`bytewise`, SQL_ASCII) each counts as
+/// a character, and one that UTF-8 has in the middle of a character is not cut off from
+/// what it follows.
+fn name_of(task: &str, bytewise: bool) -> String {
     let line = task.split(['\r', '\n']).next().unwrap_or_default();
-    match line.trim() {
+    let is_blank = |c: char| {
+        if bytewise {
+            c.is_ascii_whitespace()
+        } else {
+            c.is_whitespace()
+        }
+    };
+    let mut name: Vec<char> = line.trim_matches(is_blank).chars().collect();
+    if name.len() > NAME_LENGTH {
+        let is_inner = |c: char| bytewise && ('\u{80}'..'\u{c0}').contains(&c);
+        let mut end = NAME_LENGTH;
+        while end > 0 && is_inner(name[end]) {
+            end -= 1;
+        }
+        name.truncate(end);
+    }
+    let name: String = name.into_iter().collect();
+    match name.trim_end_matches(is_blank) {
         "" => "delegation".to_owned(),
-        name => name.chars().take(NAME_LENGTH).collect(),
+        name => name.to_owned(),
     }
 }
 
@@ -164,8 +184,27 @@ mod tests {
             (" \t ", "delegation"),
             ("", "delegation"),
         ] {
-            assert_eq!(name_of(task), name);
+            assert_eq!(name_of(task, false), name);
+            assert_eq!(name_of(task, true), name);
         }
-        assert_eq!(name_of(&"ü".repeat(201)), "ü".repeat(200));
+        assert_eq!(name_of(&"ü".repeat(201), false), "ü".repeat(200));
+        let blank = format!("{} b", "a".repeat(199));
+        assert_eq!(name_of(&blank, false), "a".repeat(199));
+    }
+
+    /// As SQL_ASCII shows UTF-8: a character for each byte.
+    fn bytes(text: &str) -> String {
+        text.bytes().map(char::from).collect()
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        // Two of their bytes are blanks of Latin-1.
+        for text in ["voilà", "Å", "…"] {
+            assert_eq!(name_of(&bytes(text), true), bytes(text));
+        }
+        let long = format!("x{}", "é".repeat(150));
+        let cut = format!("x{}", "é".repeat(99));
+        assert_eq!(name_of(&bytes(&long), true), bytes(&cut));
     }
 }

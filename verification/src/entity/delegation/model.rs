@@ -207,6 +207,7 @@ fn with_child(
 fn name_of(description: &str) -> Value {
     let line = description.split(['\r', '\n']).next().unwrap_or_default();
     let name: String = line.trim().chars().take(200).collect();
+    let name = name.trim_end().to_owned();
     if name.is_empty() {
         return Value::of("delegation");
     }

@@ -48,7 +48,7 @@ pub(super) fn tests() -> Vec<Test> {
 }
 
 /// A task, and the name of the trajectory for it, as SQL text.
-const NAMES: [(&str, &str); 11] = [
+const NAMES: [(&str, &str); 12] = [
     ("'Mend the roof'", "'Mend the roof'"),
     ("E'  Mend the roof \\t\\nand the door'", "'Mend the roof'"),
     ("E'one\\rtwo'", "'one'"),
@@ -58,6 +58,7 @@ const NAMES: [(&str, &str); 11] = [
     ("E'\\nsecond line'", "'delegation'"),
     ("repeat('a', 200)", "repeat('a', 200)"),
     ("repeat('a', 201)", "repeat('a', 200)"),
+    ("repeat('a', 199) || ' b'", "repeat('a', 199)"),
     ("repeat('ü', 300) || E'\\n'", "repeat('ü', 200)"),
     ("repeat('x', 1000000)", "repeat('x', 200)"),
 ];

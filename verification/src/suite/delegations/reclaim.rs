@@ -63,6 +63,19 @@ const CASES_OF_ONE: [(&str, &str, &str, &str); 16] = [
 
 fn reclaim(context: &Context) -> Result<Outcome> {
     let mut desks = DELEGATION.desks(context, &ENGINES, STALE)?;
+    // Who was never heard of is not older than any moment.
+    for desk in &mut desks {
+        undone(&mut desk.session, |session| {
+            session.batch("ALTER TABLE caliber_agent ALTER last_heartbeat DROP NOT NULL; UPDATE caliber_agent SET last_heartbeat = NULL")?;
+            session.batch(&DELEGATION.put("@9", "@b", "accepted"))?;
+            let answer = told(
+                session,
+                &ids("SELECT caliber_delegation_reclaim('@9', '1 second')"),
+            )?;
+            ensure!(answer == "f", "{answer}");
+            Ok(())
+        })?;
+    }
     for desk in &mut desks {
         for (status, target, arguments, wanted) in CASES_OF_ONE {
             undone(&mut desk.session, |session| {
