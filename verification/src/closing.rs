@@ -63,7 +63,7 @@ fn paths(server: &Server) -> Result<Outcome, String> {
 const WITH_ICU: &str = "takeover.collation";
 
 fn has_icu(server: &Server) -> Result<bool, String> {
-    let sql = "SELECT 1 FROM pg_collation WHERE collprovider = 'i' LIMIT 1";
+    let sql = "SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'";
     let found = Session::connect(server.target()).and_then(|mut session| session.value(sql));
     found
         .map(|row| row.is_some())

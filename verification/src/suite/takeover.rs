@@ -424,7 +424,7 @@ fn collation(context: &Context) -> Result<Outcome> {
     let make = "CREATE COLLATION own (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         ALTER TYPE caliber_agent_row ALTER ATTRIBUTE agent_type TYPE text COLLATE own CASCADE;
         INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@1', 'Coder'), ('@2', 'coder'), ('@3', 'tester');";
-    let icu = "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'";
+    let icu = "SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu'";
     let database = context.server.database()?;
     if database.connect()?.value(icu)?.as_deref() == Some("0") {
         return Ok(Outcome::NotCovered(format!(
