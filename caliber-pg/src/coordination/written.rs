@@ -93,7 +93,10 @@ impl Company {
             if excluded && row.is_alive(table, now())? {
                 return Err(table.refused(
                     WriteCause::State,
-                    format!("a trigger acquired lock {} beside lock {id}", row.id),
+                    format!(
+                        "lock {} was acquired while lock {id}, which excludes it, was written",
+                        row.id
+                    ),
                     None,
                 ));
             }

@@ -59,7 +59,8 @@ fn acquired_by_a_trigger(context: &Context) -> Result<Outcome> {
                     gives(&mut stage.one, "SELECT count(*) FROM caliber_lock", "2")?;
                 } else {
                     let error = refused(&mut stage.one, &call, sqlstate)?;
-                    let message = fill("a trigger acquired lock @2 beside lock @1");
+                    let message =
+                        fill("lock @2 was acquired while lock @1, which excludes it, was written");
                     ensure!(sqlstate == "23505" || error.message == message, "{error}");
                 }
                 run(&mut stage.one, "ROLLBACK TO s; COMMIT")?;
@@ -106,7 +107,7 @@ fn refused_whole(stage: &mut Stage) -> Result<()> {
     run(&mut stage.one, "BEGIN; SAVEPOINT s")?;
     let call = "SELECT caliber_lock_acquire('@a', 'file', '@r', id => '@1')";
     let error = refused(&mut stage.one, call, "55000")?;
-    let message = fill("a trigger acquired lock @2 beside lock @1");
+    let message = fill("lock @2 was acquired while lock @1, which excludes it, was written");
     ensure!(error.message == message, "{error}");
     run(&mut stage.one, "ROLLBACK TO s; COMMIT")?;
     stage.one_holds(&[])
