@@ -19,6 +19,8 @@ struct Proof {
     /// The constraint, and its expression as it is stored.
     check: Oid,
     expression: Vec<u8>,
+    /// The column's NOT NULL, where that is a constraint.
+    not_null: Option<Oid>,
 }
 
 thread_local! {
@@ -49,29 +51,34 @@ pub fn allow_only(relation: &Relation, column: usize, values: &'static [&'static
         let proof = last.as_ref()?;
         let same = proof.table == table && proof.attribute == number && proof.values == values;
         let is_it = |check: &Check<'_>| check.expression.to_bytes() == proof.expression;
-        (same && passed.iter().any(is_it)).then_some(proof.check)
+        (same && passed.iter().any(is_it)).then_some((proof.check, proof.not_null))
     });
-    if let Some(check) = proven {
-        if is_old(Row::Constraint(check)) {
+    if proven.is_some_and(|(check, not_null)| are_old(check, not_null)) {
+        return true;
+    }
+    for check in passed {
+        if !memory::scratch(|| follows(relation, column, values, check.expression)) {
+            continue;
+        }
+        let proof = Proof {
+            table,
+            attribute: number,
+            values,
+            check: constraint(table, check.name),
+            expression: check.expression.to_bytes().to_vec(),
+            not_null: checks::not_null_constraint(table, number),
+        };
+        if are_old(proof.check, proof.not_null) {
+            LAST.set(Some(proof));
             return true;
         }
     }
-    for check in passed {
-        if memory::scratch(|| follows(relation, column, values, check.expression)) {
-            let oid = constraint(table, check.name);
-            if is_old(Row::Constraint(oid)) {
-                LAST.set(Some(Proof {
-                    table,
-                    attribute: number,
-                    values,
-                    check: oid,
-                    expression: check.expression.to_bytes().to_vec(),
-                }));
-                return true;
-            }
-        }
-    }
     false
+}
+
+/// Are the constraints of a proof older than the snapshots?
+fn are_old(check: Oid, not_null: Option<Oid>) -> bool {
+    is_old(Row::Constraint(check)) && not_null.is_none_or(|oid| is_old(Row::Constraint(oid)))
 }
 
 /// Has a column of the library's a nondeterministic collation, by which a user made texts

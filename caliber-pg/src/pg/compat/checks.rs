@@ -1,6 +1,6 @@
 //! CHECKs and NOT NULLs as a relation's descriptor holds them, which differ in 18.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Oid};
 
 /// Is the CHECK one that rows must meet?
 ///
@@ -37,6 +37,36 @@ pub unsafe fn is_never_null(desc: pg_sys::TupleDesc, index: usize) -> bool {
 /// ATTNULLABLE_VALID (tupdesc.h): NOT NULL, and all rows have passed it.
 #[cfg(feature = "pg18")]
 const VALID: u8 = b'v';
+
+/// The constraint that a column's NOT NULL is in 18, where VALIDATE changes only that row
+/// and not the column's own (findNotNullConstraintAttnum, pg_constraint.c): invalid if
+/// there is none. None before 18.
+pub fn not_null_constraint(table: Oid, attribute: i16) -> Option<Oid> {
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (table, attribute);
+        None
+    }
+    #[cfg(feature = "pg18")]
+    {
+        unsafe extern "C-unwind" {
+            fn findNotNullConstraintAttnum(relid: Oid, attnum: i16) -> pg_sys::HeapTuple;
+        }
+        // SAFETY: a catalog scan; the closure has nothing to drop. The tuple is a copy in
+        // this memory context, or NULL; oid is the first column of pg_constraint.
+        unsafe {
+            let tuple = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                findNotNullConstraintAttnum(table, attribute)
+            });
+            if tuple.is_null() {
+                return Some(Oid::INVALID);
+            }
+            let oid = *pg_sys::GETSTRUCT(tuple).cast::<Oid>();
+            pg_sys::heap_freetuple(tuple);
+            Some(oid)
+        }
+    }
+}
 
 /// An expression over a table's rows with virtual generated columns (18)
 /// replaced by what they are computed from, as ExecRelCheck (execMain.c) does.
