@@ -159,7 +159,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "other_ranks_unlisted",
-        "rows of a rank that a user lets in are in no list",
+        "rows of a rank or state that a user lets in are in no list",
     ),
     (
         "any_agent_eligible",

@@ -4,38 +4,40 @@
 /// the text is not a composite value.
 #[must_use]
 pub fn fields(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    let mut rest = text.strip_prefix('(')?.strip_suffix(')')?;
     let mut fields = Vec::new();
     let mut current = String::new();
     let mut present = false;
     let mut quoted = false;
-    let mut chars = inner.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
+    while let Some(at) = memchr::memchr3(b'"', b'\\', b',', rest.as_bytes()) {
+        let (plain, special) = rest.split_at(at);
+        current.push_str(plain);
+        present |= at > 0;
+        rest = &special[1..];
+        match special.as_bytes()[0] {
+            b'"' if quoted && rest.starts_with('"') => {
+                rest = &rest[1..];
                 current.push('"');
             }
-            '"' => {
+            b'"' => {
                 quoted = !quoted;
                 present = true;
             }
-            '\\' => {
-                current.push(chars.next()?);
+            b'\\' => {
+                let escaped = rest.chars().next()?;
+                current.push(escaped);
+                rest = &rest[escaped.len_utf8()..];
                 present = true;
             }
-            ',' if !quoted => {
-                fields.push(present.then(|| std::mem::take(&mut current)));
-                current.clear();
-                present = false;
-            }
+            _ if quoted => current.push(','),
             _ => {
-                current.push(c);
-                present = true;
+                fields.push(present.then(|| std::mem::take(&mut current)));
+                present = false;
             }
         }
     }
-    fields.push(present.then_some(current));
+    current.push_str(rest);
+    fields.push((present || !rest.is_empty()).then_some(current));
     Some(fields)
 }
 
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn splits_what_record_out_writes() {
-        let parsed = fields(r#"(1,,"","a ""b"", \\c",x)"#).unwrap();
+        let parsed = fields(r#"(1,,"","a ""b"", \\c",é\ü",",x)"#).unwrap();
         assert_eq!(
             parsed,
             vec![
@@ -53,6 +55,7 @@ mod tests {
                 None,
                 Some(String::new()),
                 Some(r#"a "b", \c"#.to_owned()),
+                Some("éü,".to_owned()),
                 Some("x".to_owned())
             ]
         );

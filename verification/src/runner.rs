@@ -57,7 +57,7 @@ pub const PASSED: Outcome = Outcome::Passed(String::new());
 type Body = dyn Fn(&Context) -> Result<Outcome> + Send + Sync;
 
 /// A test: runs once on every major; one that needs the faults build, on those
-/// that [`Config::waits`] names.
+/// that [`Config::waits`] names; one of those that majors share, on one.
 pub struct Test {
     /// Its name, without the major.
     pub name: String,
@@ -65,6 +65,8 @@ pub struct Test {
     pub promise: String,
     /// The build of the extension that it needs.
     flavour: Flavour,
+    /// Its number among those that the majors of a run share.
+    shared: Option<usize>,
     body: Box<Body>,
 }
 
@@ -79,7 +81,18 @@ impl Test {
             name: name.to_owned(),
             promise: promise.to_owned(),
             flavour: Flavour::Release,
+            shared: None,
             body: Box::new(body),
+        }
+    }
+
+    /// The same test, the `number`th of those that the majors of a run do between them,
+    /// each a part (as [`Context::share`]).
+    #[must_use]
+    pub fn shared(self, number: usize) -> Self {
+        Self {
+            shared: Some(number),
+            ..self
         }
     }
 
@@ -163,8 +176,8 @@ impl Summary {
 
 /// The names that a filter selects, in order.
 #[must_use]
-pub fn names(tests: &[Test], filter: &Filter, majors: &[Major]) -> Vec<String> {
-    select(tests, filter, majors)
+pub fn names(tests: &[Test], filter: &Filter, config: &Config) -> Vec<String> {
+    select(tests, filter, config)
         .into_iter()
         .map(|(_, _, name)| name)
         .collect()
@@ -173,11 +186,12 @@ pub fn names(tests: &[Test], filter: &Filter, majors: &[Major]) -> Vec<String> {
 fn select<'a>(
     tests: &'a [Test],
     filter: &Filter,
-    majors: &[Major],
+    config: &Config,
 ) -> Vec<(Major, &'a Test, String)> {
     let mut selected = Vec::new();
-    for major in majors {
-        for test in tests {
+    for (place, major) in config.majors.iter().enumerate() {
+        let here = |number: usize| config.thorough || number % config.majors.len() == place;
+        for test in tests.iter().filter(|test| test.shared.is_none_or(here)) {
             let name = format!("pg{major}::{}", test.name);
             if filter.accepts(&name) {
                 selected.push((*major, test, name));
@@ -190,7 +204,7 @@ fn select<'a>(
 /// Runs the selected tests.
 #[must_use]
 pub fn run(tests: &[Test], filter: &Filter, config: &Config, servers: &Servers) -> Summary {
-    let jobs = select(tests, filter, &config.majors);
+    let jobs = select(tests, filter, config);
     let majors: Vec<Major> = config
         .majors
         .iter()

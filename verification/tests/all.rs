@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let tests = suite::all();
     if arguments.list {
         if !arguments.ignored {
-            for name in runner::names(&tests, &filter, &config.majors) {
+            for name in runner::names(&tests, &filter, &config) {
                 println!("{name}: test");
             }
         }

@@ -3,6 +3,7 @@
 use super::{Stored, Table};
 use crate::entity::args::Page;
 use crate::error::CaliberResult;
+use crate::pg::constraints;
 use crate::pg::datum::Value;
 use crate::pg::test::Test;
 use std::fmt;
@@ -42,6 +43,21 @@ impl Range {
     pub fn containing(column: usize, id: Value) -> Self {
         let ids: Vec<Uuid> = id.as_uuid().into_iter().collect();
         Self::default().test(column, Test::Contains(Value::uuid_array(&ids)))
+    }
+
+    /// The rows whose column has a text that is none of these: there are some only where
+    /// a user has dropped or changed the CHECK that allows nothing else.
+    pub fn of_others(column: usize, known: &'static [&'static str]) -> Self {
+        Self::default().test(column, Test::NoneOf(known))
+    }
+
+    /// Can the table have such rows?
+    fn is_inhabited(&self, table: &Table) -> bool {
+        self.tests.iter().all(|&(column, test)| match test {
+            Test::NoneOf(_) if crate::fault::active("other_ranks_unlisted") => false,
+            Test::NoneOf(known) => !constraints::allow_only(&table.relation, column, known),
+            _ => true,
+        })
     }
 
     /// The column and the elements of a range that is read through a GIN index.
@@ -159,6 +175,12 @@ impl<'a> List<'a> {
     pub fn keep(mut self, keep: &'a Keep<'a>) -> Self {
         self.keep = Some(keep);
         self
+    }
+
+    /// The ranges that the table can have rows of.
+    pub(super) fn inhabited(&self, table: &Table) -> Vec<&Range> {
+        let ranges = self.ranges.iter();
+        ranges.filter(|range| range.is_inhabited(table)).collect()
     }
 
     /// Is this a row of the list, on whatever page?

@@ -198,9 +198,12 @@ fn caliber_conflict_list_pending(
 ) -> Returned<Rows<Conflict>> {
     Returned::always(|| {
         let page = Page::new(&max_rows, &after)?;
-        let pending = ["detected", "resolving", "escalated"]
-            .map(|status| Range::of([(STATUS, Value::text(status))]));
-        common::list(&call, &CONFLICT, &List::of(pending).page(page))
+        let pending = LIFE.states.iter().filter(|&&status| status != "resolved");
+        let mut ranges: Vec<Range> = pending
+            .map(|status| Range::of([(STATUS, Value::text(status))]))
+            .collect();
+        ranges.push(Range::of_others(STATUS, LIFE.states));
+        common::list(&call, &CONFLICT, &List::any(ranges).page(page))
     })
 }
 

@@ -332,6 +332,8 @@ fn caliber_delegation_list_for_agent(
                 Range::of([(DELEGATEE_AGENT_ID, agent), (STATUS, status)])
             })
             .collect();
+        let others = Range::of_others(STATUS, LIFE.states);
+        ranges.push(others.test(DELEGATEE_AGENT_ID, Test::Is(agent)));
         ranges.extend(ADDRESSED.open_to(&agents, agent, STATUS, "pending")?);
         let list = List::any(ranges).page(page);
         table.engine().list(&table, &list, rows.sink())?;

@@ -29,9 +29,10 @@ impl LifeCycle {
         self.moves.iter().any(|&(f, t)| f == from && t == to)
     }
 
-    /// Is there no way out of `state`?
+    /// Is `state` one of the cycle, with no way out? What a dropped CHECK lets in is not.
     pub fn is_final(&self, state: &str) -> bool {
-        !self.moves.iter().any(|&(from, _)| from == state)
+        let is_it = |other: &&str| *other == state;
+        self.states.iter().any(is_it) && !self.moves.iter().any(|&(from, _)| from == state)
     }
 
     /// Does a verb move the row `id` from `from` to `to`? False if it is there

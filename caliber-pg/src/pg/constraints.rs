@@ -24,8 +24,8 @@ struct Proof {
 }
 
 thread_local! {
-    /// The last that was found: there is one such column.
-    static LAST: RefCell<Option<Proof>> = const { RefCell::new(None) };
+    /// The last that was found for each set of values: there are three.
+    static FOUND: RefCell<Vec<Proof>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A CHECK of the open relation that all its rows have passed.
@@ -47,9 +47,9 @@ pub fn allow_only(relation: &Relation, column: usize, values: &'static [&'static
         return false;
     }
     let passed = passed_checks(relation);
-    let proven = LAST.with_borrow(|last| {
-        let proof = last.as_ref()?;
-        let same = proof.table == table && proof.attribute == number && proof.values == values;
+    let proven = FOUND.with_borrow(|found| {
+        let proof = found.iter().find(|proof| proof.values == values)?;
+        let same = proof.table == table && proof.attribute == number;
         let is_it = |check: &Check<'_>| check.expression.to_bytes() == proof.expression;
         (same && passed.iter().any(is_it)).then_some((proof.check, proof.not_null))
     });
@@ -69,7 +69,10 @@ pub fn allow_only(relation: &Relation, column: usize, values: &'static [&'static
             not_null: checks::not_null_constraint(table, number),
         };
         if are_old(proof.check, proof.not_null) {
-            LAST.set(Some(proof));
+            FOUND.with_borrow_mut(|found| {
+                found.retain(|other| other.values != values);
+                found.push(proof);
+            });
             return true;
         }
     }

@@ -23,6 +23,8 @@ pub enum Test {
     Word(&'static str),
     /// `<> value`.
     IsNot(Value),
+    /// `<>` each of these words of ours.
+    NoneOf(&'static [&'static str]),
     /// IS NULL, or `= value`.
     NullOr(Value),
     /// IS NULL, or a moment after this one.
@@ -49,6 +51,10 @@ impl Test {
             Self::Is(other) => is(&other),
             Self::Word(word) => value.as_bytes().is_some_and(|b| b == word.as_bytes()),
             Self::IsNot(other) => !value.is_null() && !is(&other),
+            Self::NoneOf(words) => {
+                let bytes = value.as_bytes();
+                bytes.is_some_and(|b| words.iter().all(|word| b != word.as_bytes()))
+            }
             Self::NullOr(other) => value.is_null() || is(&other),
             Self::NullOrAfter(other) => value.is_null() || moment(i64::gt, other),
             Self::NullOrBefore(other) => value.is_null() || moment(i64::lt, other),

@@ -172,6 +172,13 @@ impl Bench {
         })
     }
 
+    /// Are the indexes of every judge read in this case, and not of the heap engine
+    /// alone? That shows in one case of eight, and wherever there is but one, that the
+    /// reading itself is right.
+    pub(super) fn is_control(&self) -> bool {
+        self.cleanups.is_multiple_of(8)
+    }
+
     /// Sends statements to every judge, for a test that prepares its own tables,
     /// triggers or roles.
     ///

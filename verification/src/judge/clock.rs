@@ -161,9 +161,7 @@ fn find_moment(text: &str) -> Option<(usize, usize)> {
                 other => bytes[at + i] == *other,
             })
     };
-    let mut from = 0;
-    while let Some(found) = memchr_dash(bytes, from) {
-        from = found + 1;
+    for found in memchr::memchr_iter(b'-', bytes) {
         let Some(start) = found.checked_sub(4) else {
             continue;
         };
@@ -182,14 +180,6 @@ fn find_moment(text: &str) -> Option<(usize, usize)> {
         }
     }
     None
-}
-
-fn memchr_dash(bytes: &[u8], from: usize) -> Option<usize> {
-    bytes
-        .get(from..)?
-        .iter()
-        .position(|byte| *byte == b'-')
-        .map(|at| at + from)
 }
 
 #[cfg(test)]

@@ -15,20 +15,17 @@ use std::sync::Arc;
 #[must_use]
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for property in &property::ALL {
-        for entity in entity::all() {
-            tests.push(test(property, *entity, &Engine::JUDGES, 1));
-        }
+    let entities = entity::all();
+    let each = property::ALL
+        .iter()
+        .flat_map(|property| entities.iter().map(move |entity| (property, *entity)));
+    for (property, entity) in each.clone() {
+        tests.push(test(property, entity, &Engine::JUDGES, 1));
     }
-    for property in &property::ALL {
-        for entity in entity::all() {
-            tests.push(test(
-                property,
-                *entity,
-                &[Engine::SqlOneshot, Engine::Client],
-                5,
-            ));
-        }
+    // What the two sql engines share is most of them.
+    for (number, (property, entity)) in each.enumerate() {
+        let engines = &[Engine::SqlOneshot, Engine::Client];
+        tests.push(test(property, entity, engines, 5).shared(number));
     }
     tests
 }

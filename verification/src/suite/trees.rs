@@ -466,21 +466,25 @@ fn deep(context: &Context) -> Result<Outcome> {
         );
         let time = began.elapsed();
         ensure!(time < PATIENCE, "{} takes {time:?}", desk.engine.name());
-        // And it can be cancelled on the way.
-        desk.session.batch("SET statement_timeout = '20ms'")?;
+        // And it can be cancelled on the way, of which the walk is nearly all.
         let mut cancelled = false;
-        for _ in 0..3 {
+        for _ in 0..5 {
+            let began = Instant::now();
+            desk.session.error(&call(20001, 10001))?;
+            let third = (began.elapsed().as_millis() / 3).max(1);
+            desk.session
+                .batch(&format!("SET statement_timeout = {third}"))?;
             cancelled |= desk
                 .session
                 .error(&call(20001, 10001))
                 .is_ok_and(|error| error.sqlstate == "57014");
+            desk.session.batch("SET statement_timeout = 0")?;
         }
         ensure!(
             cancelled,
             "{}: the walk cannot be cancelled",
             desk.engine.name()
         );
-        desk.session.batch("SET statement_timeout = 0")?;
         shown.push(format!(
             "{} {:.1} s",
             desk.engine.name(),

@@ -167,7 +167,7 @@ impl<'t, 'l> Part<'t, 'l> {
         let kind = self.table.entity.shape.columns[self.order].kind;
         let after = self.start.after.map(|after| Place::of(after, kind));
         let mut sort = Sort::by(&self.table.relation, self.order, self.list.max_rows);
-        for range in &self.list.ranges {
+        for range in self.list.inhabited(self.table) {
             let mut scan = self.scan(range, snapshot, false)?;
             while let Some(slot) = scan.next() {
                 let place = Place::of(value_of(self.table, slot, self.order), kind);
@@ -188,8 +188,9 @@ impl<'t, 'l> Part<'t, 'l> {
     }
 
     fn merge(&self, snapshot: &ActiveSnapshot, backward: bool) -> CaliberResult<Merged<'t>> {
-        let mut sources = Vec::with_capacity(self.list.ranges.len());
-        for range in &self.list.ranges {
+        let ranges = self.list.inhabited(self.table);
+        let mut sources = Vec::with_capacity(ranges.len());
+        for range in ranges {
             sources.push(Source {
                 scan: self.scan(range, snapshot, backward)?,
                 state: State::Unread,

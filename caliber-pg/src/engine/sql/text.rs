@@ -232,9 +232,10 @@ impl<'t> Text<'t> {
 
     /// Adds the conditions of all ranges.
     fn ranges(self, list: &List<'_>) -> Self {
-        let several = list.ranges.len() > 1;
+        let ranges = list.inhabited(self.table);
+        let several = ranges.len() > 1;
         let mut text = if several { self.add("(") } else { self };
-        for (i, range) in list.ranges.iter().enumerate() {
+        for (i, range) in ranges.into_iter().enumerate() {
             if i > 0 {
                 text = text.add(" OR ");
             }
@@ -281,6 +282,10 @@ impl<'t> Text<'t> {
             Test::IsNot(value) => self
                 .add(&format!("x.{name} OPERATOR(pg_catalog.<>) "))
                 .value(column, value),
+            Test::NoneOf(words) => self.add(&format!(
+                "x.{name} OPERATOR(pg_catalog.<>) ALL ('{{{}}}')",
+                words.join(",")
+            )),
             Test::NullOr(value) => self
                 .add(&format!("(x.{name} IS NULL OR x.{name} {EQ} "))
                 .value(column, value)

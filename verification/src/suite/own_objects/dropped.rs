@@ -15,6 +15,11 @@ pub(super) fn tests() -> Vec<Test> {
             dropped,
         ),
         Test::new(
+            "own_objects::other_states",
+            "where a user allows other states, they are pending and not final: lists give their rows, verbs refuse them",
+            other_states,
+        ),
+        Test::new(
             "own_objects::proven_ranks",
             "a CHECK speaks for the rows of a list only where it is older, and no function's",
             proven,
@@ -136,6 +141,57 @@ fn dropped(context: &Context) -> Result<Outcome> {
             "SELECT (caliber_turn_get(caliber_turn_create('@3', NULL, 'user', 'next'))).sequence",
             "6",
         )?;
+        desk.session.batch("ROLLBACK")?;
+    }
+    Ok(Outcome::Passed(format!("{} engines", engines.len())))
+}
+
+/// Rows by their last digit. Of the conflicts 1 is detected, 2 and 5 are of another state,
+/// 3 is resolved, 4 escalated, 6 has none. The delegations are all of agent a: 1 pending,
+/// 2 completed, 3 of another state.
+const STATES: &str = "
+    ALTER TABLE caliber_conflict DROP CONSTRAINT caliber_conflict_status_check, ALTER status DROP NOT NULL;
+    INSERT INTO caliber_conflict (conflict_id, conflict_type, item_a_type, item_a_id, item_b_type, item_b_id, status)
+        SELECT ('@' || n)::uuid, 'goal_conflict', 'note', '@1', 'note', '@2', (ARRAY['detected', 'parked', 'resolved', 'escalated', '', NULL])[n]
+        FROM generate_series(1, 6) n;
+    ALTER TABLE caliber_delegation DROP CONSTRAINT caliber_delegation_status_check;
+    INSERT INTO caliber_delegation (delegation_id, delegator_agent_id, delegatee_agent_id, task_description, parent_trajectory_id, shared_artifacts, shared_notes, status)
+        SELECT ('@' || n)::uuid, '@b', '@a', 'task', '@1', '{}', '{}', (ARRAY['pending', 'completed', 'parked'])[n]
+        FROM generate_series(1, 3) n";
+
+fn other_states(context: &Context) -> Result<Outcome> {
+    let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    for mut desk in desk::open(context, &engines, &ids(PREPARE))? {
+        desk.session.batch(&ids(&format!("BEGIN; {STATES}")))?;
+        let listed = |call: &str| {
+            format!(
+                "SELECT string_agg(right(coalesce(l->>'conflict_id', l->>'delegation_id'), 1), '') \
+                 FROM (SELECT to_jsonb(c) FROM {call} c) l (l)"
+            )
+        };
+        for (call, wanted) in [
+            ("caliber_conflict_list_pending()", "1245"),
+            ("caliber_conflict_list_pending(2)", "12"),
+            ("caliber_conflict_list_pending(2, '@2')", "45"),
+            ("caliber_delegation_list_for_agent('@a')", "13"),
+            ("caliber_delegation_list_for_agent('@a', 1, '@1')", "3"),
+            ("caliber_delegation_list_for_agent('@b')", ""),
+        ] {
+            check(&mut desk, &listed(call), wanted)?;
+        }
+        for call in [
+            "caliber_conflict_start('@2')",
+            "caliber_conflict_resolve('@5', 'merge')",
+            "caliber_delegation_start('@3')",
+        ] {
+            desk.session.batch("SAVEPOINT refused")?;
+            let refused = desk.session.value(&ids(&format!("SELECT {call}")));
+            let error = refused.err().map(|e| format!("{e:#}")).unwrap_or_default();
+            let name = desk.engine.name();
+            ensure!(error.contains("55000"), "{name}: {call}: {error:?}");
+            ensure!(!error.contains("final"), "{name}: {call}: {error}");
+            desk.session.batch("ROLLBACK TO refused")?;
+        }
         desk.session.batch("ROLLBACK")?;
     }
     Ok(Outcome::Passed(format!("{} engines", engines.len())))
