@@ -7,7 +7,7 @@
 //! and v3 as well if it has index entries of its own.
 
 use super::relation::Relation;
-use super::row::OwnSlot;
+use super::slot::OwnSlot;
 use pgrx::pg_sys;
 
 /// What became of a version that the snapshot sees.

@@ -112,6 +112,10 @@ impl Index {
         let columns = wanted.columns(relation);
         let mut whole = None;
         for oid in index_oids(relation) {
+            // Most are of other columns, which is known without opening them.
+            if !has_key(oid, &columns) {
+                continue;
+            }
             let index = Self::open(oid);
             if !index.usable(wanted.unique)
                 || !index.serves(relation, pg_sys::BTREE_AM_OID, &columns)
@@ -119,6 +123,8 @@ impl Index {
                 continue;
             }
             match index.predicate() {
+                // No partial one has a key that names at most one row.
+                None if wanted.unique => return Some(index),
                 None if whole.is_none() => whole = Some(index),
                 None => {}
                 Some(predicate)
@@ -232,6 +238,27 @@ impl Drop for Index {
             // transaction, as a query's does. Dropping a reference does not raise.
             unsafe { pg_sys::index_close(self.ptr, pg_sys::NoLock as _) };
         }
+    }
+}
+
+/// Are these the key columns of an index?
+fn has_key(index: Oid, columns: &[i16]) -> bool {
+    // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is one of
+    // pg_index, whose indkey has indnatts elements, and is released after its last use.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::INDEXRELID as i32,
+            pg_sys::Datum::from(index),
+        );
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>();
+        let keys = (*form).indkey.values.as_ptr();
+        let has = (*form).indnkeyatts as usize == columns.len()
+            && columns.iter().enumerate().all(|(i, &c)| *keys.add(i) == c);
+        pg_sys::ReleaseSysCache(tuple);
+        has
     }
 }
 

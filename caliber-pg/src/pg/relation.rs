@@ -329,20 +329,24 @@ pub fn row_type_fits(schema: Oid, shape: &Shape) -> bool {
 fn known_attributes(desc: pg_sys::TupleDesc, columns: &[Column]) -> Result<Vec<i16>, String> {
     let mut known = columns.iter();
     let mut attributes = Vec::with_capacity(columns.len());
-    for attribute in live_attributes(desc) {
+    // SAFETY: the caller holds a reference to `desc`; attribute numbers below natts are
+    // valid.
+    let all = unsafe { (0..(*desc).natts as usize).map(|i| &*super::compat::attribute(desc, i)) };
+    for attribute in all.filter(|attribute| !attribute.attisdropped) {
         // Columns that a later version added are behind the known ones.
         let Some(column) = known.next() else { break };
-        if attribute.name != column.name.as_bytes() || !column.kind.is(attribute.kind) {
+        let name = name_of(attribute);
+        if name != column.name.as_bytes() || !column.kind.is(attribute.atttypid) {
             return Err(format!(
                 "Column {} is {} {}, but {} {} is expected.",
                 attributes.len() + 1,
-                from_server_bytes(&attribute.name),
-                type_name(attribute.kind),
+                from_server_bytes(name),
+                type_name(attribute.atttypid),
                 column.name,
                 column.kind.sql_name()
             ));
         }
-        attributes.push(attribute.number);
+        attributes.push(attribute.attnum);
     }
     match known.next() {
         Some(missing) => Err(format!("Column {} is missing.", missing.name)),
@@ -376,6 +380,12 @@ pub(crate) struct LiveAttribute {
     pub kind: Oid,
 }
 
+/// The name of an attribute, in the server's encoding.
+pub(crate) fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> &[u8] {
+    // SAFETY: a NameData ends in NUL.
+    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes()
+}
+
 /// The attributes of a descriptor that are not dropped, in order.
 pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
     // SAFETY: the caller holds a reference to `desc`; attribute numbers below
@@ -387,9 +397,7 @@ pub(crate) fn live_attributes(desc: pg_sys::TupleDesc) -> Vec<LiveAttribute> {
                 let a = super::compat::attribute(desc, i as usize);
                 (!(*a).attisdropped).then(|| LiveAttribute {
                     number: (*a).attnum,
-                    name: CStr::from_ptr((*a).attname.data.as_ptr())
-                        .to_bytes()
-                        .to_vec(),
+                    name: name_of(&*a).to_vec(),
                     kind: (*a).atttypid,
                 })
             })

@@ -2,9 +2,9 @@
 
 use super::call::Call;
 use super::datum::Value;
+use super::maker::RowMaker;
 use super::relation::{live_attributes, Relation};
-use super::unwinding;
-use crate::counters::{self, Counter};
+use super::slot::slot_attributes;
 use crate::error::{CaliberError, CaliberResult, Rule};
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -29,7 +29,7 @@ pub struct Row<T> {
 
 /// A row whose type is known only from the relation it came from.
 #[derive(Debug, Clone, Copy)]
-pub struct AnyRow(pg_sys::Datum);
+pub struct AnyRow(pub(super) pg_sys::Datum);
 
 impl AnyRow {
     /// The composite datum.
@@ -96,72 +96,6 @@ unsafe impl<T: RowType> SqlTranslatable for Row<T> {
     }
 }
 
-/// Makes rows of the row type from tuples of a table, column by name.
-#[derive(Debug)]
-pub(crate) struct RowMaker {
-    /// Descriptor of the row type, a private copy.
-    desc: pg_sys::TupleDesc,
-    /// For each attribute of the row type: index in the source, or none.
-    source: Vec<Option<usize>>,
-}
-
-impl RowMaker {
-    /// Prepares rows of `relation`'s row type from tuples described by `from`.
-    pub(crate) fn new(relation: &Relation, from: pg_sys::TupleDesc) -> Self {
-        // SAFETY: the row type exists (checked when the relation was opened);
-        // the copy lives in the current memory context.
-        let desc = unsafe { pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1) };
-        let have = live_attributes(from);
-        // SAFETY: desc is valid.
-        let natts = unsafe { (*desc).natts } as usize;
-        let mut source = vec![None; natts];
-        for wanted in live_attributes(desc) {
-            source[wanted.number as usize - 1] = have
-                .iter()
-                .find(|a| a.name == wanted.name && a.kind == wanted.kind)
-                .map(|a| a.number as usize - 1);
-        }
-        Self { desc, source }
-    }
-
-    /// The descriptor of the rows made.
-    pub(crate) fn descriptor(&self) -> pg_sys::TupleDesc {
-        self.desc
-    }
-
-    /// A tuple of the row type from deformed values of the source.
-    fn form(&self, values: &[pg_sys::Datum], nulls: &[bool]) -> pg_sys::HeapTuple {
-        let mut out_values = vec![pg_sys::Datum::null(); self.source.len()];
-        let mut out_nulls = vec![true; self.source.len()];
-        for (i, source) in self.source.iter().enumerate() {
-            if let Some(s) = *source {
-                out_values[i] = values[s];
-                out_nulls[i] = nulls[s];
-            }
-        }
-        // SAFETY: both arrays have natts elements, with values of the column
-        // types, since source and row type have the same columns by name.
-        unsafe {
-            pg_sys::heap_form_tuple(self.desc, out_values.as_mut_ptr(), out_nulls.as_mut_ptr())
-        }
-    }
-
-    /// A composite datum, stamped with the row type and with no pointer to
-    /// out-of-line storage (heap_copy_tuple_as_datum, heaptuple.c).
-    pub(crate) fn datum(&self, values: &[pg_sys::Datum], nulls: &[bool]) -> AnyRow {
-        let tuple = self.form(values, nulls);
-        // SAFETY: the tuple was formed with this descriptor.
-        unsafe {
-            if u32::from((*(*tuple).t_data).t_infomask) & pg_sys::HEAP_HASEXTERNAL != 0 {
-                counters::add(Counter::PathLongValue);
-            }
-            let datum = pg_sys::heap_copy_tuple_as_datum(tuple, self.desc);
-            pg_sys::heap_freetuple(tuple);
-            AnyRow(datum)
-        }
-    }
-}
-
 /// An array of rows of `relation`'s row type, each given by its known columns,
 /// with the array's type.
 pub(crate) fn array(relation: &Relation, rows: &[Vec<Value>]) -> (pg_sys::Oid, Value) {
@@ -197,24 +131,6 @@ pub(crate) fn array(relation: &Relation, rows: &[Vec<Value>]) -> (pg_sys::Oid, V
         (
             pg_sys::get_array_type(relation.row_type),
             Value::new(pg_sys::Datum::from(array), false),
-        )
-    }
-}
-
-/// Deformed attributes of a slot.
-///
-/// # Safety
-/// `slot` holds a tuple. The slices are valid until it is cleared.
-pub(crate) unsafe fn slot_attributes<'a>(
-    slot: *mut pg_sys::TupleTableSlot,
-) -> (&'a [pg_sys::Datum], &'a [bool]) {
-    // SAFETY: after slot_getallattrs the arrays hold natts elements.
-    unsafe {
-        pg_sys::slot_getallattrs(slot);
-        let n = (*(*slot).tts_tupleDescriptor).natts as usize;
-        (
-            std::slice::from_raw_parts((*slot).tts_values, n),
-            std::slice::from_raw_parts((*slot).tts_isnull, n),
         )
     }
 }
@@ -332,6 +248,24 @@ impl RowSink {
         self.maker = Some(maker);
     }
 
+    /// Adds the row in a slot, whose tuple is of the source given to `prepare`.
+    ///
+    /// # Safety
+    /// The slot holds such a tuple.
+    pub(crate) unsafe fn put_slot(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the caller's promise; tuplestore_puttuple copies the tuple, as a
+        // query's own receiver does (tstoreReceiver.c).
+        unsafe {
+            let stored = self.maker.as_ref().and_then(|maker| maker.stored(slot));
+            if let Some(tuple) = stored {
+                pg_sys::tuplestore_puttuple(self.set.store, tuple);
+            } else {
+                let (values, nulls) = slot_attributes(slot);
+                self.put(values, nulls);
+            }
+        }
+    }
+
     /// Adds a row from deformed values of the source given to `prepare`.
     ///
     /// Values out of line are fetched now: the set may outlive the rows, in a
@@ -393,28 +327,5 @@ unsafe impl<T: RowType> SqlTranslatable for Rows<T> {
         // pgrx knows a set only by the name of its own iterator type, so the
         // words are part of the type here.
         Ok(Returns::One(SqlMapping::As(format!("SETOF {}", T::NAME))))
-    }
-}
-
-/// A slot of its own for tuples of a table.
-#[derive(Debug)]
-pub(crate) struct OwnSlot(pub(crate) *mut pg_sys::TupleTableSlot);
-
-impl OwnSlot {
-    /// A slot of the kind that the table's access method wants.
-    pub(crate) fn new(relation: &Relation) -> Self {
-        // SAFETY: the relation is open; NULL means that no list of slots owns
-        // this one.
-        Self(unsafe { pg_sys::table_slot_create(relation.ptr, std::ptr::null_mut()) })
-    }
-}
-
-impl Drop for OwnSlot {
-    fn drop(&mut self) {
-        if !unwinding() && !crate::fault::active("pin_kept") {
-            // SAFETY: made above, dropped once; releasing a pin and a
-            // descriptor reference does not raise.
-            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
-        }
     }
 }

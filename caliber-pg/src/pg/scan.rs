@@ -7,7 +7,7 @@ use super::datum::Value;
 use super::index::{Index, Wanted};
 use super::nearest::Hnsw;
 use super::relation::{ColumnType, Relation};
-use super::row::{slot_attributes, OwnSlot};
+use super::slot::{slot_attributes, OwnSlot};
 use super::snapshot::ActiveSnapshot;
 use super::test::Test;
 use super::{compat, unwinding};

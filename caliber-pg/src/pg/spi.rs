@@ -6,8 +6,9 @@
 use super::datum::Value;
 use super::encoding::to_server;
 use super::error::{raise_report, Report, SqlState};
+use super::maker::RowMaker;
 use super::relation::Relation;
-use super::row::{AnyRow, RowMaker, RowSink};
+use super::row::{AnyRow, RowSink};
 use super::{unwinding, user};
 use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};

@@ -15,7 +15,8 @@ use crate::engine::list::List;
 use crate::engine::Table;
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
-use crate::pg::row::{slot_attributes, OwnSlot, RowSink};
+use crate::pg::row::RowSink;
+use crate::pg::slot::OwnSlot;
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -60,11 +61,10 @@ impl Claims for Heap {
         sink.prepare(&table.relation, table.relation.descriptor());
         for place in places {
             // SAFETY: this transaction wrote the version just now.
-            let (values, nulls) = unsafe {
+            unsafe {
                 fetch(table, place.tid, &slot)?;
-                slot_attributes(slot.0)
-            };
-            sink.put(values, nulls);
+                sink.put_slot(slot.0);
+            }
         }
         statement.finish();
         Ok(())

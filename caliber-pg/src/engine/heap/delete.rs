@@ -10,7 +10,7 @@ use crate::error::CaliberResult;
 use crate::pg::compat;
 use crate::pg::datum::Value;
 use crate::pg::rights::Rights;
-use crate::pg::row::OwnSlot;
+use crate::pg::slot::OwnSlot;
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use pgrx::pg_sys;
 

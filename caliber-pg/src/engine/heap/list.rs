@@ -8,8 +8,8 @@ use crate::pg::constraints;
 use crate::pg::datum::Value;
 use crate::pg::index::{Index, Wanted};
 use crate::pg::relation::ColumnType;
-use crate::pg::row::slot_attributes;
 use crate::pg::scan::Scan;
+use crate::pg::slot::slot_attribute;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::sort::Sort;
 use crate::pg::test::Test;
@@ -306,6 +306,9 @@ struct Merged<'t> {
 
 impl Merged<'_> {
     fn next(&mut self) -> Option<Slot> {
+        if let [only] = &mut self.sources[..] {
+            return only.scan.next();
+        }
         loop {
             if let Some(i) = self.given.take() {
                 self.sources[i].state = State::Unread;
@@ -337,8 +340,8 @@ impl Merged<'_> {
             }
             let (i, place) = best?;
             self.given = Some(i);
-            let alone = self.sources.len() == 1 || crate::fault::active("list_repeats");
-            if alone || self.previous.replace(place) != Some(place) {
+            let repeats = crate::fault::active("list_repeats");
+            if repeats || self.previous.replace(place) != Some(place) {
                 return Some(self.sources[i].scan.current());
             }
         }
@@ -348,7 +351,5 @@ impl Merged<'_> {
 /// The value of a known column of the row in a slot; it points into the slot.
 fn value_of(table: &Table, slot: Slot, column: usize) -> Value {
     // SAFETY: the caller got the slot from a scan or sort of this table.
-    let (values, nulls) = unsafe { slot_attributes(slot) };
-    let i = table.relation.attribute(column) as usize - 1;
-    Value::new(values[i], nulls[i])
+    unsafe { slot_attribute(slot, table.relation.attribute(column)) }
 }

@@ -22,8 +22,10 @@ use super::{Changes, Engine, Rows, Rule, Stored, Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
 use crate::pg::index::Wanted;
-use crate::pg::row::{slot_attributes, AnyRow, OwnSlot, RowMaker, RowSink};
+use crate::pg::maker::RowMaker;
+use crate::pg::row::{AnyRow, RowSink};
 use crate::pg::scan::Scan;
+use crate::pg::slot::{slot_attributes, OwnSlot};
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::spi::Planning;
 use pgrx::pg_sys;
@@ -67,15 +69,14 @@ impl Engine for Heap {
         sink.prepare(&table.relation, table.relation.descriptor());
         list::each(table, list, &snapshot, &mut |slot| {
             // SAFETY: the slot holds a row of the table.
-            let (values, nulls) = unsafe { slot_attributes(slot) };
-            sink.put(values, nulls);
+            unsafe { sink.put_slot(slot) };
             Ok(true)
         })
     }
 
     fn last(&self, table: &Table, list: &List<'_>) -> CaliberResult<Option<AnyRow>> {
         let snapshot = ActiveSnapshot::for_read();
-        let maker = RowMaker::new(&table.relation, table.relation.descriptor());
+        let maker = RowMaker::borrowed(&table.relation, table.relation.descriptor());
         let mut found = None;
         list::each(table, list, &snapshot, &mut |slot| {
             // SAFETY: the slot holds a row of the table.
@@ -176,8 +177,8 @@ impl Engine for Heap {
 
 /// The first row of a scan, as a row of the row type.
 fn first(table: &Table, mut scan: Scan<'_>) -> Option<AnyRow> {
-    let maker = RowMaker::new(&table.relation, table.relation.descriptor());
     scan.next().map(|slot| {
+        let maker = RowMaker::borrowed(&table.relation, table.relation.descriptor());
         // SAFETY: the scan returned a stored row in the slot.
         let (values, nulls) = unsafe { slot_attributes(slot) };
         maker.datum(values, nulls)

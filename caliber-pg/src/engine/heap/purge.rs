@@ -11,7 +11,7 @@ use crate::engine::{Stored, Table, Written};
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
 use crate::pg::rights::Rights;
-use crate::pg::row::OwnSlot;
+use crate::pg::slot::OwnSlot;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::test::Test;
 use pgrx::pg_sys;

@@ -12,7 +12,7 @@ use crate::error::{CaliberResult, WriteCause};
 use crate::pg::compat::{self, NewEntries};
 use crate::pg::datum::Value;
 use crate::pg::rights::Rights;
-use crate::pg::row::OwnSlot;
+use crate::pg::slot::OwnSlot;
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use pgrx::pg_sys;
 use uuid::Uuid;

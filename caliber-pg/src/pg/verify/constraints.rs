@@ -2,7 +2,7 @@
 
 use super::subject::Subject;
 use crate::pg::encoding::from_server;
-use crate::pg::row::slot_attributes;
+use crate::pg::slot::slot_attributes;
 use crate::pg::{compat, unwinding};
 use pgrx::pg_sys;
 

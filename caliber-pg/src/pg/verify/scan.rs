@@ -5,7 +5,7 @@ use super::subject::Subject;
 use crate::pg::datum::Value;
 use crate::pg::encoding::to_server;
 use crate::pg::memory::scratch;
-use crate::pg::row::slot_attributes;
+use crate::pg::slot::slot_attributes;
 use crate::pg::unwinding;
 use pgrx::pg_sys;
 

@@ -1,6 +1,6 @@
 //! Sorting rows of a few columns, within so much memory or on disk (tuplesort.c).
 
-use crate::pg::row::slot_attributes;
+use crate::pg::slot::slot_attributes;
 use crate::pg::unwinding;
 use pgrx::pg_sys::{self, Oid};
 

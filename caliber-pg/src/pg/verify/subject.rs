@@ -4,7 +4,7 @@ use crate::error::CaliberResult;
 use crate::pg::encoding::{from_server, to_server};
 use crate::pg::relation::READ_LOCK;
 use crate::pg::rights;
-use crate::pg::row::slot_attributes;
+use crate::pg::slot::slot_attributes;
 use crate::pg::unwinding;
 use pgrx::pg_sys::{self, Oid};
 

@@ -6,6 +6,7 @@ use crate::judge::{execute, Bench, Engine};
 use crate::plan::{Plan, Step};
 use crate::runner::{Context, Outcome, Test};
 use crate::suite::desk;
+use crate::suite::steps::ids;
 use crate::value::Type;
 use anyhow::{ensure, Context as _, Result};
 
@@ -36,6 +37,11 @@ pub(super) fn tests() -> Vec<Test> {
         "own_objects::equal_bytes",
         "each function stores the bytes that its statement stores: nulls, lengths, compression, long values",
         equal_bytes,
+    ));
+    tests.push(Test::new(
+        "own_objects::kept_bytes",
+        "a row that a get or a list gives is, kept in a table, byte for byte that of a query",
+        kept_bytes,
     ));
     tests
 }
@@ -256,4 +262,58 @@ fn same_bytes(bench: &mut Bench, table: &entity::Table) -> Result<usize> {
         );
     }
     Ok(client.len())
+}
+
+/// Rows that are stored in as many ways: as created, with NULLs, compressed, out of line,
+/// changed in place, locked, and before the type got another attribute.
+const ROWS: &str = "
+    CREATE EXTENSION pageinspect;
+    SELECT caliber_trajectory_create('plain', id => '@1');
+    SELECT caliber_trajectory_create('whole', 'described', parent_trajectory_id => '@1', metadata => '{\"a\": 1}', id => '@2');
+    SELECT caliber_trajectory_create('compressed', repeat('again ', 1000), id => '@3');
+    SELECT caliber_trajectory_create('long', (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 3000) n), id => '@4');
+    SELECT caliber_trajectory_create('changed', id => '@5');
+    SELECT caliber_trajectory_update('@5', '{\"name\": \"twice\"}');
+    SELECT caliber_trajectory_create('locked', id => '@6');
+    SELECT 1 FROM caliber_trajectory WHERE trajectory_id = '@6' FOR UPDATE;
+    CREATE TABLE kept (row caliber_trajectory_row)";
+
+const KEEP: &str = "
+    INSERT INTO kept SELECT caliber_trajectory_get(trajectory_id) FROM caliber_trajectory;
+    INSERT INTO kept SELECT l FROM caliber_trajectory_list_by_status('active') l;
+    INSERT INTO kept SELECT row(t.*)::caliber_trajectory_row FROM caliber_trajectory t";
+
+/// The ids of which not all three are the same.
+const DIFFERENT: &str = "
+    SELECT string_agg(id || ': ' || bytes, E'\\n') FROM (
+        SELECT (k.row).trajectory_id AS id, string_agg(DISTINCT left(encode(x.t_attrs[1], 'hex'), 200), ' ') AS bytes
+        FROM generate_series(0, pg_relation_size('kept') / current_setting('block_size')::int - 1) p,
+            heap_page_item_attrs(get_raw_page('kept', p::int), 'kept'::regclass, true) x, kept k
+        WHERE k.ctid = format('(%s,%s)', p, x.lp)::tid
+        GROUP BY 1 HAVING count(*) <> 3 OR count(DISTINCT x.t_attrs[1]) <> 1) d";
+
+fn kept_bytes(context: &Context) -> Result<Outcome> {
+    let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'pageinspect'";
+    let database = context.server.database()?;
+    if database.connect()?.value(available)?.is_none() {
+        return Ok(Outcome::NotCovered(format!(
+            "PostgreSQL {} has no pageinspect here",
+            context.major
+        )));
+    }
+    let engines = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    for mut desk in desk::open(context, &engines, &ids(ROWS))? {
+        for later in [
+            "",
+            "ALTER TYPE caliber_trajectory_row ADD ATTRIBUTE own bigint CASCADE; TRUNCATE kept",
+        ] {
+            desk.session.batch(&ids(&format!("{later};{KEEP}")))?;
+            let different = desk.session.value(DIFFERENT)?;
+            let name = desk.engine.name();
+            ensure!(different.is_none(), "{name}: {different:?}");
+            let kept = desk.session.value("SELECT count(*) FROM kept")?;
+            ensure!(kept.as_deref() == Some("18"), "{name}: {kept:?} rows");
+        }
+    }
+    Ok(Outcome::Passed(format!("{} engines", engines.len())))
 }
