@@ -158,6 +158,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a row that several ranges of a list give comes several times",
     ),
     (
+        "row_header_kept",
+        "a row of a list still says which transactions wrote and locked it",
+    ),
+    (
         "other_ranks_unlisted",
         "rows of a rank or state that a user lets in are in no list",
     ),

@@ -253,12 +253,20 @@ impl RowSink {
     /// # Safety
     /// The slot holds such a tuple.
     pub(crate) unsafe fn put_slot(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: the caller's promise; tuplestore_puttuple copies the tuple, as a
-        // query's own receiver does (tstoreReceiver.c).
+        // SAFETY: the caller's promise; tuplestore_puttuple copies the tuple. What a
+        // stored one's header says of transactions is not given away: a call in a SELECT
+        // list returns the set's tuples as they are (nodeProjectSet.c).
         unsafe {
             let stored = self.maker.as_ref().and_then(|maker| maker.stored(slot));
             if let Some(tuple) = stored {
-                pg_sys::tuplestore_puttuple(self.set.store, tuple);
+                let copy = pg_sys::heap_copytuple(tuple);
+                if !crate::fault::active("row_header_kept") {
+                    let header = (*copy).t_data;
+                    (*header).t_infomask &= !(pg_sys::HEAP_XACT_MASK as u16);
+                    (*header).t_infomask2 &= !(pg_sys::HEAP2_XACT_MASK as u16);
+                }
+                pg_sys::tuplestore_puttuple(self.set.store, copy);
+                pg_sys::heap_freetuple(copy);
             } else {
                 let (values, nulls) = slot_attributes(slot);
                 self.put(values, nulls);

@@ -202,7 +202,8 @@ impl<'t, 'l> Part<'t, 'l> {
             backward,
             sources,
             given: None,
-            previous: None,
+            at: None,
+            here: Vec::new(),
         })
     }
 
@@ -301,7 +302,10 @@ struct Merged<'t> {
     sources: Vec<Source<'t>>,
     /// The source whose row was given last.
     given: Option<usize>,
-    previous: Option<Place>,
+    /// The place in the order, and where its rows are that were given: several where a
+    /// user has dropped the key.
+    at: Option<Place>,
+    here: Vec<(u32, u16)>,
 }
 
 impl Merged<'_> {
@@ -340,9 +344,15 @@ impl Merged<'_> {
             }
             let (i, place) = best?;
             self.given = Some(i);
-            let repeats = crate::fault::active("list_repeats");
-            if repeats || self.previous.replace(place) != Some(place) {
-                return Some(self.sources[i].scan.current());
+            let slot = self.sources[i].scan.current();
+            // SAFETY: the scan has just stored a row of the table in the slot.
+            let tid = pgrx::itemptr::item_pointer_get_both(unsafe { (*slot).tts_tid });
+            if self.at.replace(place) != Some(place) {
+                self.here.clear();
+            }
+            if !self.here.contains(&tid) || crate::fault::active("list_repeats") {
+                self.here.push(tid);
+                return Some(slot);
             }
         }
     }

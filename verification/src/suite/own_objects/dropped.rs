@@ -152,7 +152,7 @@ fn dropped(context: &Context) -> Result<Outcome> {
 const STATES: &str = "
     ALTER TABLE caliber_conflict DROP CONSTRAINT caliber_conflict_status_check, ALTER status DROP NOT NULL;
     INSERT INTO caliber_conflict (conflict_id, conflict_type, item_a_type, item_a_id, item_b_type, item_b_id, status)
-        SELECT ('@' || n)::uuid, 'goal_conflict', 'note', '@1', 'note', '@2', (ARRAY['detected', 'parked', 'resolved', 'escalated', '', NULL])[n]
+        SELECT ('@' || n)::uuid, 'goal_conflict', 'note', '@1', 'note', '@1', (ARRAY['detected', 'parked', 'resolved', 'escalated', '', NULL])[n]
         FROM generate_series(1, 6) n;
     ALTER TABLE caliber_delegation DROP CONSTRAINT caliber_delegation_status_check;
     INSERT INTO caliber_delegation (delegation_id, delegator_agent_id, delegatee_agent_id, task_description, parent_trajectory_id, shared_artifacts, shared_notes, status)
@@ -192,6 +192,20 @@ fn other_states(context: &Context) -> Result<Outcome> {
             ensure!(!error.contains("final"), "{name}: {call}: {error}");
             desk.session.batch("ROLLBACK TO refused")?;
         }
+        // Rows of one id, where a user allows them, are as many; a row comes once.
+        desk.session.batch(
+            "ALTER TABLE caliber_conflict DROP CONSTRAINT caliber_conflict_pkey;
+             INSERT INTO caliber_conflict SELECT * FROM caliber_conflict WHERE status = 'detected';
+             INSERT INTO caliber_conflict SELECT * FROM caliber_conflict WHERE status = 'detected';
+             CREATE INDEX ON caliber_conflict (conflict_id)",
+        )?;
+        check(
+            &mut desk,
+            &listed("caliber_conflict_list_pending()"),
+            "1111245",
+        )?;
+        let by_item = listed("caliber_conflict_list_by_item('@1')");
+        check(&mut desk, &by_item, "111123456")?;
         desk.session.batch("ROLLBACK")?;
     }
     Ok(Outcome::Passed(format!("{} engines", engines.len())))

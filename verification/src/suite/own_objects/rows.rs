@@ -281,16 +281,19 @@ const ROWS: &str = "
 const KEEP: &str = "
     INSERT INTO kept SELECT caliber_trajectory_get(trajectory_id) FROM caliber_trajectory;
     INSERT INTO kept SELECT l FROM caliber_trajectory_list_by_status('active') l;
+    INSERT INTO kept SELECT caliber_trajectory_list_by_status('active');
     INSERT INTO kept SELECT row(t.*)::caliber_trajectory_row FROM caliber_trajectory t";
 
-/// The ids of which not all three are the same.
+/// The ids of which not all four are the same, but for t_ctid: what comes out of a
+/// tuplestore (heap_tuple_from_minimal_tuple) has another than what a query forms.
 const DIFFERENT: &str = "
     SELECT string_agg(id || ': ' || bytes, E'\\n') FROM (
-        SELECT (k.row).trajectory_id AS id, string_agg(DISTINCT left(encode(x.t_attrs[1], 'hex'), 200), ' ') AS bytes
+        SELECT (k.row).trajectory_id AS id, string_agg(DISTINCT left(encode(image, 'hex'), 200), ' ') AS bytes
         FROM generate_series(0, pg_relation_size('kept') / current_setting('block_size')::int - 1) p,
-            heap_page_item_attrs(get_raw_page('kept', p::int), 'kept'::regclass, true) x, kept k
+            heap_page_item_attrs(get_raw_page('kept', p::int), 'kept'::regclass, true) x,
+            overlay(x.t_attrs[1] PLACING '' FROM 9 FOR 6) image, kept k
         WHERE k.ctid = format('(%s,%s)', p, x.lp)::tid
-        GROUP BY 1 HAVING count(*) <> 3 OR count(DISTINCT x.t_attrs[1]) <> 1) d";
+        GROUP BY 1 HAVING count(*) <> 4 OR count(DISTINCT image) <> 1) d";
 
 fn kept_bytes(context: &Context) -> Result<Outcome> {
     let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'pageinspect'";
@@ -312,7 +315,7 @@ fn kept_bytes(context: &Context) -> Result<Outcome> {
             let name = desk.engine.name();
             ensure!(different.is_none(), "{name}: {different:?}");
             let kept = desk.session.value("SELECT count(*) FROM kept")?;
-            ensure!(kept.as_deref() == Some("18"), "{name}: {kept:?} rows");
+            ensure!(kept.as_deref() == Some("24"), "{name}: {kept:?} rows");
         }
     }
     Ok(Outcome::Passed(format!("{} engines", engines.len())))
