@@ -156,7 +156,7 @@ fn matrix(run: &Run<'_>) -> String {
     let rows: String = properties.iter().map(row).collect();
     let list: Vec<String> = majors(run.summary).iter().map(Major::to_string).collect();
     format!(
-        "<h2>Properties by entity</h2>\n<p class=\"soft\">One mark for each of PostgreSQL {}.</p>\n\
+        "<h2>Properties by entity</h2>\n<p class=\"soft\">One mark for each of PostgreSQL {}; a single one where a run’s majors share the tests.</p>\n\
          <div class=\"wide\"><table><thead><tr><th></th>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n",
         list.join(", ")
     )
