@@ -57,33 +57,22 @@ pub fn unreliable(relation: &Relation, key: usize) -> Option<Unreliable> {
     let key = relation.attribute(key);
     let (mut at_once, mut deferrable) = (false, false);
     for oid in index_oids(relation) {
-        // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is
-        // one of pg_index, and is released after its last use.
-        unsafe {
-            let tuple = pg_sys::SearchSysCache1(
-                pg_sys::SysCacheIdentifier::INDEXRELID as i32,
-                pg_sys::Datum::from(oid),
-            );
-            if tuple.is_null() {
-                continue;
+        let too_new = catalog_row(oid, |form, written| {
+            // SAFETY: the row is one of pg_index, whose indkey has an element.
+            unsafe {
+                if (*form).indisunique
+                    && (*form).indnkeyatts == 1
+                    && *(*form).indkey.values.as_ptr() == key
+                {
+                    at_once |= (*form).indimmediate;
+                    deferrable |= !(*form).indimmediate;
+                }
+                (*form).indcheckxmin
+                    && !pg_sys::TransactionIdPrecedes(written, pg_sys::TransactionXmin)
             }
-            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>();
-            let too_new = (*form).indcheckxmin
-                && !pg_sys::TransactionIdPrecedes(
-                    super::compat::tuple_xmin((*tuple).t_data),
-                    pg_sys::TransactionXmin,
-                );
-            if (*form).indisunique
-                && (*form).indnkeyatts == 1
-                && *(*form).indkey.values.as_ptr() == key
-            {
-                at_once |= (*form).indimmediate;
-                deferrable |= !(*form).indimmediate;
-            }
-            pg_sys::ReleaseSysCache(tuple);
-            if too_new {
-                return Some(Unreliable::TooNew);
-            }
+        });
+        if too_new == Some(true) {
+            return Some(Unreliable::TooNew);
         }
     }
     (deferrable && !at_once).then_some(Unreliable::DeferrableKey)
@@ -243,22 +232,37 @@ impl Drop for Index {
 
 /// Are these the key columns of an index?
 fn has_key(index: Oid, columns: &[i16]) -> bool {
-    // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is one of
-    // pg_index, whose indkey has indnatts elements, and is released after its last use.
+    let same = catalog_row(index, |form, _| {
+        // SAFETY: the row is one of pg_index, whose indkey has indnatts elements.
+        unsafe {
+            let keys = (*form).indkey.values.as_ptr();
+            (*form).indnkeyatts as usize == columns.len()
+                && columns.iter().enumerate().all(|(i, &c)| *keys.add(i) == c)
+        }
+    });
+    same == Some(true)
+}
+
+/// What `look` finds in the row of pg_index of an index, and in the transaction that wrote
+/// it; None if there is no such row any more.
+fn catalog_row<T>(
+    index: Oid,
+    look: impl FnOnce(*const pg_sys::FormData_pg_index, pg_sys::TransactionId) -> T,
+) -> Option<T> {
+    // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is one of pg_index,
+    // and is released after its last use.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(
             pg_sys::SysCacheIdentifier::INDEXRELID as i32,
             pg_sys::Datum::from(index),
         );
         if tuple.is_null() {
-            return false;
+            return None;
         }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>();
-        let keys = (*form).indkey.values.as_ptr();
-        let has = (*form).indnkeyatts as usize == columns.len()
-            && columns.iter().enumerate().all(|(i, &c)| *keys.add(i) == c);
+        let written = super::compat::tuple_xmin((*tuple).t_data);
+        let found = look(pg_sys::GETSTRUCT(tuple).cast(), written);
         pg_sys::ReleaseSysCache(tuple);
-        has
+        Some(found)
     }
 }
 

@@ -32,12 +32,7 @@ impl RowMaker {
         // SAFETY: the row type exists (checked when the relation was opened);
         // the copy lives in the current memory context.
         let desc = unsafe { pg_sys::lookup_rowtype_tupdesc_copy(relation.row_type, -1) };
-        let source = Source::of(desc, from);
-        Self {
-            desc,
-            borrowed: false,
-            source,
-        }
+        Self::with(desc, false, from)
     }
 
     /// As [`RowMaker::new`], without a copy of the descriptor: for rows that are made
@@ -46,13 +41,18 @@ impl RowMaker {
         // SAFETY: as above; the reference is given back in `drop`, or by the resource
         // owner after an error.
         let desc = unsafe { pg_sys::lookup_rowtype_tupdesc(relation.row_type, -1) };
+        Self::with(desc, true, from)
+    }
+
+    fn with(desc: pg_sys::TupleDesc, borrowed: bool, from: pg_sys::TupleDesc) -> Self {
         let source = Source::of(desc, from);
         Self {
             desc,
-            borrowed: true,
+            borrowed,
             source,
         }
     }
+
     /// The descriptor of the rows made.
     pub(crate) fn descriptor(&self) -> pg_sys::TupleDesc {
         self.desc
