@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VERIFY_PG ?= 15,16,17,18
 export VERIFY_PG
 
-.PHONY: help deps images lint pgtest verify test demo waits test-long test-assert sensitivity bench clean
+.PHONY: help deps images lint pgtest verify test demo test-long test-assert sensitivity bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -32,9 +32,6 @@ verify: ## The harness on all majors
 test: ## Everything that CI checks
 	@containers/deps --packages
 	@.ci/steps servers lint pgtest verify
-
-waits: ## Interruptions and races in the middle of calls, on all majors
-	@VERIFY_WAITS=$(VERIFY_PG) cargo test -p verification --test all -- waits::
 
 test-long: export VERIFY_ROUNDS ?= 20
 test-long: export VERIFY_CALLS ?= 1000000

@@ -18,9 +18,6 @@ pub struct Config {
     pub majors: Vec<Major>,
     /// Majors whose absence is no failure (`VERIFY_SKIP`).
     pub skip: BTreeSet<Major>,
-    /// Majors on which wait points are tried, which needs another build of the
-    /// extension (`VERIFY_WAITS`; the first of `majors`).
-    pub waits: Option<Vec<Major>>,
     /// Cases per property, entity and major (`PROPTEST_CASES`).
     pub cases: u32,
     /// Rounds of each kind of crash (`VERIFY_ROUNDS`).
@@ -60,12 +57,7 @@ impl Config {
                 .collect(),
             None => BTreeSet::new(),
         };
-        let waits = match var("VERIFY_WAITS") {
-            Some(text) => Some(parse_majors(&text).context("VERIFY_WAITS")?),
-            None => None,
-        };
         Ok(Self {
-            waits,
             majors,
             skip,
             cases: number("PROPTEST_CASES")?.unwrap_or(100),
@@ -84,15 +76,6 @@ impl Config {
             keep_failures: true,
             table: false,
         })
-    }
-
-    /// The majors on which wait points are tried.
-    #[must_use]
-    pub fn waits(&self) -> Vec<Major> {
-        match &self.waits {
-            Some(majors) => majors.clone(),
-            None => self.majors.iter().take(1).copied().collect(),
-        }
     }
 }
 

@@ -56,8 +56,7 @@ pub const PASSED: Outcome = Outcome::Passed(String::new());
 
 type Body = dyn Fn(&Context) -> Result<Outcome> + Send + Sync;
 
-/// A test: runs once on every major; one that needs the faults build, on those
-/// that [`Config::waits`] names; one of those that majors share, on one.
+/// A test: runs once on every major; one of those that majors share, on one.
 pub struct Test {
     /// Its name, without the major.
     pub name: String,
@@ -238,8 +237,7 @@ pub fn run(tests: &[Test], filter: &Filter, config: &Config, servers: &Servers) 
                 }
             }
             for (major, test, _) in &jobs {
-                let wanted = test.flavour == Flavour::Faults && config.waits().contains(major);
-                if wanted && !board.over.load(Ordering::Relaxed) {
+                if test.flavour == Flavour::Faults && !board.over.load(Ordering::Relaxed) {
                     let _ = servers.with_faults(*major);
                 }
             }
@@ -312,7 +310,7 @@ fn run_one(
     servers: &Servers,
     board: &Board,
 ) -> Report {
-    let server = server_for(test, major, config, servers);
+    let server = server_for(test, major, servers);
     let began = Instant::now();
     board.start(name);
     let outcome = match server {
@@ -345,23 +343,11 @@ fn run_one(
 fn server_for(
     test: &Test,
     major: Major,
-    config: &Config,
     servers: &Servers,
 ) -> Result<Result<Arc<Server>, String>, String> {
     let missing = format!("no PostgreSQL {major}");
     if test.flavour == Flavour::Release {
         return Ok(servers.get(major).map_err(|_| missing));
-    }
-    if !config.waits().contains(&major) {
-        return Ok(Err(format!(
-            "wait points are tried on PostgreSQL {} only; VERIFY_WAITS names others",
-            config
-                .waits()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        )));
     }
     match servers.with_faults(major) {
         Ok(Some(server)) => Ok(Ok(server)),

@@ -15,5 +15,19 @@ SELECT caliber_lock_acquire('00000000-0000-7000-8000-0000000000a2', 'file', '000
 SELECT caliber_delegation_create('00000000-0000-7000-8000-0000000000a2', NULL, 'keeper', 'w', '00000000-0000-7000-8000-0000000000b1', id => '00000000-0000-7000-8000-0000000000e5');
 SELECT caliber_handoff_create('00000000-0000-7000-8000-0000000000a2', NULL, 'keeper', '00000000-0000-7000-8000-0000000000b1', '00000000-0000-7000-8000-0000000000c1', '00000000-0000-7000-8000-0000000000c1', id => '00000000-0000-7000-8000-0000000000e6');
 SELECT caliber_conflict_create('goal_conflict', 'artifact', '00000000-0000-7000-8000-0000000000e1', 'note', '00000000-0000-7000-8000-0000000000e2', id => '00000000-0000-7000-8000-0000000000e7');
--- The memory of this backend that is in use.
-CREATE FUNCTION used() RETURNS bigint VOLATILE LANGUAGE sql AS 'SELECT sum(used_bytes)::bigint FROM pg_backend_memory_contexts';
+-- How many bytes this backend has more in use than when it was asked last, and in which contexts. The settings do
+-- not count, which hold the last answer, nor what this function itself has at hand (SPI Proc; a call of the heap
+-- engine has no SPI).
+CREATE FUNCTION grown() RETURNS text VOLATILE LANGUAGE plpgsql AS $$
+DECLARE
+    before jsonb := coalesce(nullif(current_setting('verify.contexts', true), ''), '{}')::jsonb;
+    now jsonb := (SELECT jsonb_object_agg(c.context, c.bytes) FROM (
+        SELECT concat_ws(' ', name, left(ident, 40)) AS context, sum(used_bytes)::bigint AS bytes
+        FROM pg_backend_memory_contexts WHERE name NOT IN ('GUCMemoryContext', 'SPI Proc') GROUP BY 1) c);
+BEGIN
+    PERFORM set_config('verify.contexts', now::text, true);
+    RETURN (SELECT coalesce(sum(d.more), 0) || ' ' || coalesce(string_agg(format('%s: %s', d.context, d.more), ', ' ORDER BY d.more DESC), '')
+            FROM (SELECT coalesce(a.key, b.key) AS context, coalesce(a.value::bigint, 0) - coalesce(b.value::bigint, 0) AS more
+                  FROM jsonb_each_text(now) a FULL JOIN jsonb_each_text(before) b USING (key)) d
+            WHERE d.more <> 0 AND before <> '{}');
+END $$;
