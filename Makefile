@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VERIFY_PG ?= 15,16,17,18
 export VERIFY_PG
 
-.PHONY: help deps images lint pgtest verify test demo test-long test-assert sensitivity bench clean
+.PHONY: help deps images lint pgtest verify test demo test-long test-assert test-assert-long sensitivity bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -44,6 +44,11 @@ test-assert: VERIFY_PG = 18
 test-assert: export VERIFY_ASSERT = 1
 test-assert: deps ## The harness on a server whose own assertions are on, compiled for it
 	@.ci/steps verify
+
+# Every night on the public forge.
+test-assert-long: VERIFY_PG = 18
+test-assert-long: export VERIFY_ASSERT = 1
+test-assert-long: test-long ## The same with a server whose own assertions are on
 
 sensitivity: ## Which property catches which seeded fault
 	@cargo run --release -p verification --bin verify -- sensitivity

@@ -55,6 +55,14 @@ pub const FAULTS: &[(&str, &str)] = &[
         "an update of the content leaves its hash",
     ),
     (
+        "loops_uninterrupted",
+        "loops over rows do not ask whether the statement was cancelled",
+    ),
+    (
+        "commit_allocates",
+        "memory is allocated when a transaction has been committed",
+    ),
+    (
         "read_inside_read",
         "a read in the middle of another does not know which versions replace which",
     ),

@@ -86,6 +86,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "tree.locked",
         "the locks of trees are taken, and no row is written",
     ),
+    (
+        "scan.begun",
+        "a table and the index of a scan are open, and nothing is read",
+    ),
+    (
+        "scan.found",
+        "a scan has found a row, and what it is read for does not have it yet",
+    ),
 ];
 
 #[cfg(feature = "faults")]

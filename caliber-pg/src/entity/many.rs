@@ -78,7 +78,7 @@ impl Batch {
             .iter()
             .enumerate()
             .map(|(n, json)| {
-                pgrx::check_for_interrupts!();
+                crate::pg::check_for_interrupts();
                 within(&format!("element {n}"), || {
                     new(&element(name, n, json, keys, outside)?)
                 })

@@ -60,7 +60,7 @@ impl Bitmap {
     /// `slot` is of the table's kind.
     pub(crate) unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
         loop {
-            pgrx::check_for_interrupts!();
+            super::check_for_interrupts();
             for offset in self.offsets.by_ref() {
                 // SAFETY: the scan is running. An offset that is no root of a
                 // HOT chain gives nothing (heap_hot_search_buffer, heapam.c),

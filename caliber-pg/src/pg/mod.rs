@@ -59,3 +59,15 @@ pub fn reserve_setting_prefix() {
 pub(crate) fn unwinding() -> bool {
     std::thread::panicking()
 }
+
+/// Raises if the statement was cancelled, ran into a timeout, or its session is to
+/// end. Every loop over rows calls this.
+///
+/// # Errors
+/// 57014, 57P01 and what else ProcessInterrupts (postgres.c) raises.
+pub fn check_for_interrupts() {
+    if crate::fault::active("loops_uninterrupted") {
+        return;
+    }
+    pgrx::check_for_interrupts!();
+}

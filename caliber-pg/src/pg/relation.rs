@@ -506,6 +506,6 @@ pub(crate) fn lock_by_name(schema: Oid, name: &str, lock: pg_sys::LOCKMODE) -> O
             }
             pg_sys::UnlockRelationOid(oid, lock);
         }
-        pgrx::check_for_interrupts!();
+        super::check_for_interrupts();
     }
 }

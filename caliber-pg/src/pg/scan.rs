@@ -125,6 +125,7 @@ impl<'r> Scan<'r> {
     }
 
     fn of(relation: &'r Relation, index: Index, source: Source, tests: &[(usize, Test)]) -> Self {
+        crate::wait::at("scan.begun");
         Self {
             source,
             slot: OwnSlot::new(relation),
@@ -156,7 +157,7 @@ impl<'r> Scan<'r> {
     /// index_getnext_slot (indexam.c).
     pub(crate) fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
         loop {
-            pgrx::check_for_interrupts!();
+            super::check_for_interrupts();
             // SAFETY: the scan is running and the slot is of the table's kind.
             let found = unsafe {
                 match &mut self.source {
@@ -180,6 +181,7 @@ impl<'r> Scan<'r> {
             let unchecked = matches!(self.source, Source::Bitmap(_))
                 && crate::fault::active("bitmap_not_rechecked");
             if unchecked || self.passes() {
+                crate::wait::at("scan.found");
                 return Some(self.slot.0);
             }
             if crate::fault::active("scan_stops_early") {

@@ -145,11 +145,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, watch
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => (watcher.before_commit)(),
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => (watcher.before_prepare)(),
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            (watcher.committed)();
+            decided(watcher.committed);
             Ok(())
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
-            (watcher.aborted)();
+            decided(watcher.aborted);
             Ok(())
         }
         _ => Ok(()),
@@ -171,11 +171,54 @@ unsafe extern "C-unwind" fn on_subtransaction(
     let watcher = unsafe { &*watcher.cast::<Watcher>() };
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
-            (watcher.sub_committed)(SubTransaction(own), SubTransaction(parent));
+            decided(|| (watcher.sub_committed)(SubTransaction(own), SubTransaction(parent)));
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            (watcher.sub_aborted)(SubTransaction(own));
+            decided(|| (watcher.sub_aborted)(SubTransaction(own)));
         }
         _ => {}
+    }
+}
+
+/// Does what must neither allocate nor fail.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+fn decided(act: impl FnOnce()) {
+    act();
+}
+
+/// The same in a memory context of its own: a WARNING tells the verification if anything
+/// of the server's memory was allocated there.
+#[cfg(feature = "faults")]
+fn decided(act: impl FnOnce()) {
+    static WATCHED: std::sync::atomic::AtomicPtr<pg_sys::MemoryContextData> =
+        std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
+    let mut watched = WATCHED.load(Ordering::Relaxed);
+    // SAFETY: TopMemoryContext lives for ever; the context is made once, by the one
+    // thread of a backend. Nothing of the build that is shipped.
+    unsafe {
+        if watched.is_null() {
+            watched = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"what is decided".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            WATCHED.store(watched, Ordering::Relaxed);
+        }
+        let outer = std::mem::replace(
+            &mut *std::ptr::addr_of_mut!(pg_sys::CurrentMemoryContext),
+            watched,
+        );
+        act();
+        if crate::fault::active("commit_allocates") {
+            pg_sys::palloc(1);
+        }
+        pg_sys::CurrentMemoryContext = outer;
+        if !(*watched).isReset {
+            pg_sys::MemoryContextReset(watched);
+            pgrx::warning!("memory was allocated when a transaction was over");
+        }
     }
 }

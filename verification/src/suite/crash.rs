@@ -2,7 +2,7 @@
 //! nothing is half done, nothing else is there, and no lock survives but
 //! leases.
 
-use super::crew::{self, Crew, Dice, Work};
+use super::crew::{self, Crew, Dice, Nearest, Work};
 use crate::runner::{Context, Outcome, Test};
 use crate::server::Own;
 use crate::session::Failure;
@@ -29,7 +29,10 @@ pub fn tests() -> Vec<Test> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Server,
+    /// A client's backend.
     Backend,
+    /// The WAL writer or the checkpointer.
+    Helper,
 }
 
 const WRITERS: u64 = 6;
@@ -56,10 +59,26 @@ fn rounds(context: &Context, victim: Victim) -> Result<Outcome> {
         ));
     };
     own.connect()?.batch(OWN_INDEXES)?;
-    let mut crew = Crew::new(own.target(), WRITERS, context.config.seed)?;
+    let mut crew = Crew::new(
+        own.target(),
+        WRITERS,
+        context.config.seed,
+        Nearest::WithoutVacuum,
+    )?;
     let mut dice = Dice::new(context.config.seed, 1 << 20);
     let mut sum = Work::default();
-    for round in 1..=context.config.rounds {
+    let rounds = context.config.rounds;
+    // Now and then a process of the server's own, beyond the rounds that were asked for.
+    let more = match victim {
+        Victim::Backend => rounds.div_ceil(5),
+        _ => 0,
+    };
+    for round in 1..=rounds + more {
+        let victim = if round > rounds {
+            Victim::Helper
+        } else {
+            victim
+        };
         let work = one(&mut own, &mut crew, &mut dice, victim);
         let work = work.with_context(|| {
             let log = own.log();
@@ -74,12 +93,11 @@ fn rounds(context: &Context, victim: Victim) -> Result<Outcome> {
     }
     let facts = crew.facts();
     // One or two rounds are too short for every deed.
-    if context.config.rounds > 2 {
+    if rounds > 2 {
         crew.done()?;
     }
     Ok(Outcome::Passed(format!(
-        "{} rounds (VERIFY_ROUNDS), {} commits, {} in doubt, {} retried, {facts} facts",
-        context.config.rounds,
+        "{rounds} rounds (VERIFY_ROUNDS) and {more} more, {} commits, {} in doubt, {} retried, {facts} facts",
         sum.committed,
         sum.in_doubt,
         crew.retried()
@@ -93,10 +111,13 @@ fn one(own: &mut Own, crew: &mut Crew, dice: &mut Dice, victim: Victim) -> Resul
         std::thread::sleep(Duration::from_micros(dice.roll(20_000)));
         match victim {
             Victim::Server => own.kill(),
-            Victim::Backend => {
+            Victim::Backend | Victim::Helper => {
                 let mut executioner = own.connect()?;
-                let name = ["client backend", "client backend", "walwriter", "checkpointer"]
-                    [dice.roll(4) as usize];
+                let name = match (victim, dice.roll(2)) {
+                    (Victim::Backend, _) => "client backend",
+                    (_, 0) => "walwriter",
+                    _ => "checkpointer",
+                };
                 let pid = executioner.value(&format!(
                     "SELECT pid FROM pg_stat_activity WHERE backend_type = '{name}' AND pid <> pg_backend_pid()
                      ORDER BY random() LIMIT 1"
@@ -120,7 +141,7 @@ fn one(own: &mut Own, crew: &mut Crew, dice: &mut Dice, victim: Victim) -> Resul
     })?;
     match victim {
         Victim::Server => own.restart()?,
-        Victim::Backend => own.wait()?,
+        Victim::Backend | Victim::Helper => own.wait()?,
     }
     crew.settle(own.target())?;
     crew::truth(&mut own.connect()?)?;

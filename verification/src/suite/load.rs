@@ -1,25 +1,60 @@
 //! Load: mixed calls of many sessions while autovacuum never rests; then the
 //! tables hold what was acknowledged, and heap and indexes agree.
 
-use super::crew::{self, Crew};
+use super::crew::{self, Crew, Nearest};
 use crate::runner::{Context, Outcome, Test};
 use crate::server::Own;
-use anyhow::{ensure, Result};
+use crate::session::{Failure, Session};
+use anyhow::{bail, ensure, Result};
 use std::time::{Duration, Instant};
 
 /// All tests of this topic.
 #[must_use]
 pub fn tests() -> Vec<Test> {
-    vec![Test::new(
-        "load::mixed_calls",
-        "sixteen sessions of mixed calls under autovacuum leave what was acknowledged, and sound indexes",
-        mixed,
-    )]
+    vec![
+        Test::new(
+            "load::mixed_calls",
+            "sixteen sessions of mixed calls under autovacuum leave what was acknowledged, and sound indexes",
+            |context| mixed(context, Nearest::Dropped, &UPKEEP),
+        ),
+        Test::new(
+            "load::with_hnsw",
+            "the same with HNSW indexes, whose tables nobody vacuums meanwhile",
+            |context| mixed(context, Nearest::WithoutVacuum, &UPKEEP[..1]),
+        ),
+    ]
 }
 
 const SESSIONS: u64 = 16;
 
-fn mixed(context: &Context) -> Result<Outcome> {
+/// What a database administrator does under the writers and readers, over and over. All of it
+/// waits for them, and they for some of it.
+const UPKEEP: [&str; 10] = [
+    "REINDEX TABLE CONCURRENTLY caliber_turn",
+    "REINDEX TABLE CONCURRENTLY caliber_lock",
+    "CREATE INDEX CONCURRENTLY extra ON caliber_turn (role, token_count) WHERE token_count > 0",
+    "ALTER TABLE caliber_scope ADD CONSTRAINT extra CHECK (name <> 'none')",
+    "REINDEX TABLE CONCURRENTLY caliber_message",
+    "DROP INDEX CONCURRENTLY extra",
+    "REINDEX TABLE CONCURRENTLY caliber_delegation",
+    "ALTER TABLE caliber_scope DROP CONSTRAINT extra",
+    "REINDEX TABLE CONCURRENTLY caliber_scope",
+    "REINDEX INDEX CONCURRENTLY caliber_trajectory_pkey",
+];
+
+/// Does one of it; a deadlock with a writer is its end for now.
+fn keep_up(session: &mut Session, what: &str) -> Result<()> {
+    for _ in 0..100 {
+        match session.run(what) {
+            Ok(_) => return Ok(()),
+            Err(Failure::Error(error)) if error.sqlstate == "40P01" => {}
+            Err(other) => bail!("{what}: {other}"),
+        }
+    }
+    bail!("{what}: a deadlock each time")
+}
+
+fn mixed(context: &Context, nearest: Nearest, upkeep: &[&str]) -> Result<Outcome> {
     let settings = [
         "autovacuum_naptime=1s",
         "autovacuum_max_workers=4",
@@ -37,18 +72,20 @@ fn mixed(context: &Context) -> Result<Outcome> {
             "autovacuum is made busy only on servers in containers".to_owned(),
         ));
     };
-    let mut crew = Crew::new(own.target(), SESSIONS, context.config.seed)?;
+    let mut crew = Crew::new(own.target(), SESSIONS, context.config.seed, nearest)?;
     let time = Duration::from_secs(context.config.seconds);
     let began = Instant::now();
     let work = crew.work(own.target(), |_| {
         let mut session = own.connect()?;
-        while began.elapsed() < time {
-            // Rebuilt under the writers, now and then.
-            session.batch("REINDEX TABLE CONCURRENTLY caliber_turn")?;
-            session.batch("REINDEX TABLE CONCURRENTLY caliber_lock")?;
-            std::thread::sleep(Duration::from_millis(500));
+        // Once at least, however slow the sessions are to begin.
+        loop {
+            for what in upkeep {
+                keep_up(&mut session, what)?;
+            }
+            if began.elapsed() >= time {
+                return Ok(());
+            }
         }
-        Ok(())
     })?;
     ensure!(
         work.lost == 0,

@@ -17,6 +17,7 @@ mod examples;
 mod expiry;
 mod handoffs;
 mod init;
+mod interrupts;
 mod load;
 mod locks;
 mod many;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(expiry::tests());
     tests.extend(handoffs::tests());
     tests.extend(init::tests());
+    tests.extend(interrupts::tests());
     tests.extend(load::tests());
     tests.extend(locks::tests());
     tests.extend(many::tests());

@@ -1,7 +1,7 @@
 //! A streaming standby: it holds the same rows, answers every read as the
 //! primary does, refuses every write, and takes over.
 
-use super::crew::{self, Crew};
+use super::crew::{self, Crew, Nearest};
 use super::examples::{self, called};
 use crate::runner::{Context, Outcome, Test};
 use crate::script::{self, Item};
@@ -65,7 +65,12 @@ fn reads(context: &Context) -> Result<Outcome> {
     };
     let mut session = primary.connect()?;
     session.batch(ROWS)?;
-    let mut crew = Crew::new(primary.target(), 4, context.config.seed)?;
+    let mut crew = Crew::new(
+        primary.target(),
+        4,
+        context.config.seed,
+        Nearest::WithoutVacuum,
+    )?;
     crew.work(primary.target(), |progress| progress.until(40))?;
     crew.sweep(&mut session)?;
     let standby = primary.standby().context("making a standby")?;

@@ -41,21 +41,26 @@ fn key(point: &str) -> String {
     format!("caliber_lock_key('{point}', '00000000-0000-0000-0000-000000000000')")
 }
 
-/// Tasks `@1` and `@2`, scopes `@8` and `@9` of `@1`, agents `@a`, `@b`, `@f`,
+/// Tasks `@1` and `@2`, scopes `@8`, `@9` and `@e` of `@1`, agents `@a`, `@b`, `@f`,
 /// a message `@c` for `@b` and one that may be purged, a delegation `@d` for
-/// testers, a lease `@3` that has ended, and an index that is GIN.
+/// testers, a lease `@3` that has ended and one `@5` that has not, and one row of every other table.
 const ROWS: &str = "
+DELETE FROM caliber_handoff; DELETE FROM caliber_conflict; DELETE FROM caliber_artifact; DELETE FROM caliber_note;
 DELETE FROM caliber_turn; DELETE FROM caliber_lock; DELETE FROM caliber_message; DELETE FROM caliber_delegation;
 DELETE FROM caliber_scope; DELETE FROM caliber_trajectory; DELETE FROM caliber_agent;
 INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@1', 'one'), ('@2', 'two');
-INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@8', '@1', 'eight', 8), ('@9', '@1', 'nine', 9);
+INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@8', '@1', 'eight', 8), ('@9', '@1', 'nine', 9), ('@e', '@1', 'ten', 10);
 INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@a', 'coder'), ('@b', 'tester'), ('@f', 'tester');
 INSERT INTO caliber_message (message_id, from_agent_id, to_agent_id, message_type, payload, delivered_at, acknowledged_at) VALUES
     ('@c', '@a', '@b', 'heartbeat', 'p', NULL, NULL), ('@4', '@a', '@b', 'heartbeat', 'p', '2001-01-01', '2001-01-01');
 INSERT INTO caliber_delegation (delegation_id, delegator_agent_id, delegatee_agent_type, task_description, parent_trajectory_id)
     VALUES ('@d', '@a', 'tester', 'work', '@1');
 INSERT INTO caliber_lock (lock_id, resource_type, resource_id, holder_agent_id, expires_at, mode, level)
-    VALUES ('@3', 'file', '@1', '@a', '2001-01-01', 'exclusive', 'lease');";
+    VALUES ('@3', 'file', '@1', '@a', '2001-01-01', 'exclusive', 'lease'), ('@5', 'file', '@9', '@b', now() + interval '1 day', 'exclusive', 'lease');
+SELECT caliber_note_create('fact', 'note', 'content', source_trajectory_ids => '{@1}', embedding => '[1,2,3]', id => '@6');
+SELECT caliber_handoff_create('@a', NULL, 'tester', '@1', '@e', '@e', id => '@0');
+SELECT caliber_conflict_create('goal_conflict', 'artifact', '@1', 'note', '@2', id => '@2');
+SELECT caliber_artifact_create('@1', '@e', 'fact', 'artifact', 'content', id => '@4');";
 
 /// Asks until a session says yes.
 fn until(session: &mut Session, question: &str) -> Result<()> {

@@ -43,7 +43,7 @@ impl Accept for Heap {
                 // Somebody else changed it: from the start, with a new snapshot.
                 Outcome::NoMatch => {}
             }
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
         }
     }
 }

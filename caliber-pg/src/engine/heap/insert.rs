@@ -28,7 +28,7 @@ pub(super) fn insert_many(table: &Table, rows: &Rows) -> CaliberResult<Vec<Writt
     let slot = statement.new_slot();
     let mut written = Vec::with_capacity(rows.len());
     for (n, row) in rows.iter().enumerate() {
-        pgrx::check_for_interrupts!();
+        crate::pg::check_for_interrupts();
         written.push(within(&format!("element {n}"), || {
             statement.in_row_context(|| Ok(insert_row(table, &statement, slot, row)))
         })?);

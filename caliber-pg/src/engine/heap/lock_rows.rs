@@ -85,7 +85,7 @@ impl LockRows for Heap {
         let statement = Statement::begin(table, &Rights::delete(LOCK_ID));
         let mut swept = 0;
         for &id in ids {
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
             let written = statement.in_row_context(|| {
                 let key = Value::uuid(id);
                 let Some(slot) = find(table, key)? else {

@@ -51,7 +51,7 @@ impl Purge for Heap {
         })?;
         let mut deleted = 0;
         for id in keys {
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
             statement.in_row_context(|| {
                 let key = Value::uuid(id);
                 let _now = crate::fault::active("purge_follows_own_triggers")

@@ -108,7 +108,7 @@ pub(super) fn change(table: &Table, key: Value, rule: &mut Rule<'_>) -> CaliberR
             // Somebody else changed it: from the start, with a new snapshot.
             Outcome::NoMatch => {}
         }
-        pgrx::check_for_interrupts!();
+        crate::pg::check_for_interrupts();
     }
 }
 

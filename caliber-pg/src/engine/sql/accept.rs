@@ -48,7 +48,7 @@ impl Accept for Sql {
                 return Ok(true);
             }
             tried = Some(guard);
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
         }
     }
 }

@@ -43,7 +43,7 @@ impl Claims for Sql {
                 return Ok(());
             }
             seen = now;
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
         }
     }
 }
@@ -69,7 +69,7 @@ impl Purge for Sql {
             after = Some(Value::uuid(last));
             let text = Text::lock_passing(table, any, &seen);
             doomed.extend(spi::as_owner(&table.relation, || self.ids(&text)));
-            pgrx::check_for_interrupts!();
+            crate::pg::check_for_interrupts();
         }
         let text = Text::delete_each(table, &doomed);
         Ok(spi::write(&text.sql, &text.parameters, self.planning) as i64)

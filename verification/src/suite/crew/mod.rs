@@ -20,6 +20,15 @@ pub struct Crew {
     writers: Vec<Writer>,
 }
 
+/// What becomes of the HNSW indexes, and of autovacuum on their tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearest {
+    /// The indexes stay, and nobody vacuums.
+    WithoutVacuum,
+    /// The indexes are dropped, and autovacuum is on for every table.
+    Dropped,
+}
+
 /// What a stretch of work came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
@@ -34,20 +43,30 @@ pub struct Work {
 impl Crew {
     /// A crew of so many.
     ///
+    /// Up to 0.8.3 at least, pgvector's HNSW does not bear writers beside VACUUM
+    /// (pgvector's pull requests 988 and 990): either goes.
+    ///
     /// # Errors
     /// When its agents and trees cannot be written.
-    pub fn new(target: &Target, size: u64, seed: u64) -> Result<Self> {
+    pub fn new(target: &Target, size: u64, seed: u64, nearest: Nearest) -> Result<Self> {
         let mut session = Session::connect(target)?;
         session
             .batch("SET synchronous_commit = on; CREATE TABLE crew_mark (mark text PRIMARY KEY)")?;
         // Long values are stored elsewhere, not squeezed.
         session.batch("ALTER TABLE caliber_artifact ALTER content SET STORAGE EXTERNAL")?;
-        // Up to 0.8.3 at least, pgvector's HNSW does not bear writers beside VACUUM
-        // (pgvector's pull requests 988 and 990).
-        session.batch(
-            "ALTER TABLE caliber_artifact SET (autovacuum_enabled = off);
-             ALTER TABLE caliber_note SET (autovacuum_enabled = off)",
-        )?;
+        session.batch(match nearest {
+            Nearest::WithoutVacuum => {
+                "ALTER TABLE caliber_artifact SET (autovacuum_enabled = off);
+                 ALTER TABLE caliber_note SET (autovacuum_enabled = off)"
+            }
+            Nearest::Dropped => {
+                "DO $$ DECLARE i regclass; BEGIN
+                    FOR i IN SELECT indexrelid FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+                             JOIN pg_am a ON a.oid = c.relam WHERE amname = 'hnsw' LOOP
+                        EXECUTE format('DROP INDEX %s', i);
+                    END LOOP; END $$"
+            }
+        })?;
         let mut writers: Vec<Writer> = (0..size).map(|n| Writer::new(n, seed)).collect();
         for writer in &mut writers {
             writer.introduction(&mut session)?;

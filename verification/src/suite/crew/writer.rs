@@ -2,6 +2,7 @@
 //! they leave behind.
 
 mod deeds;
+mod reads;
 
 use super::ledger::{Changes, Ledger};
 use crate::session::{Failure, Session};
@@ -89,7 +90,7 @@ const KINDS: [&str; 10] = [
 ];
 
 /// The deeds, and how often each is chosen.
-const DEEDS: [(&str, u64); 15] = [
+const DEEDS: [(&str, u64); 16] = [
     ("task", 4),
     ("tokens", 6),
     ("agent", 3),
@@ -105,6 +106,7 @@ const DEEDS: [(&str, u64); 15] = [
     ("fence", 2),
     ("move", 2),
     ("conflict", 1),
+    ("read", 4),
 ];
 
 fn id_of(writer: u64, kind: &str, n: u64) -> String {
@@ -289,6 +291,7 @@ impl Writer {
             "unlock" => self.unlock(session),
             "fence" => self.fence(session),
             "move" => self.move_branch(session),
+            "read" => self.read(session),
             _ => self.conflict(session),
         }
     }

@@ -1,8 +1,9 @@
 //! Rows of level transaction are deleted just before commit: which, and with whose
 //! rights.
 
-use super::{acquired, busy, for_each, gives, refused, run, value};
+use super::{acquired, busy, fill, for_each, gives, refused, run, value, AGENTS};
 use crate::runner::{Context, Outcome, Test};
+use crate::session::Session;
 use anyhow::{ensure, Result};
 
 /// All tests of this topic.
@@ -23,6 +24,12 @@ pub(super) fn tests() -> Vec<Test> {
             "the end of a transaction lock runs no trigger of who refers to it, with nobody's rights",
             nothing_runs_at_commit,
         ),
+        Test::new(
+            "locks::end_of_transaction",
+            "when a transaction is over, whichever way, nothing of the server's memory is allocated for its locks",
+            end_of_transaction,
+        )
+        .with_faults(),
     ]
 }
 
@@ -144,4 +151,37 @@ fn nothing_runs_at_commit(context: &Context) -> Result<Outcome> {
             "BEGIN; SET LOCAL ROLE verify_snarer; SELECT take(); DELETE FROM snare; TRUNCATE told; COMMIT",
         )
     })
+}
+
+/// Ends of transactions with locks of each level. The faults build says if memory is
+/// allocated where an ERROR would be a PANIC.
+fn end_of_transaction(context: &Context) -> Result<Outcome> {
+    let database = context.server.fresh_database()?;
+    let (mut session, warnings) = Session::connect_and_hear(&database.target)?;
+    session.batch(&fill(AGENTS))?;
+    let mut ends = 0;
+    for level in ["lease", "session", "transaction"] {
+        let acquire = format!(
+            "SELECT caliber_lock_acquire('@a', 'file', '@1', level => '{level}', id => '@2')"
+        );
+        let release = "SELECT caliber_lock_release('@2')";
+        for work in [
+            format!("BEGIN; {acquire}; ROLLBACK"),
+            format!("BEGIN; SAVEPOINT s; {acquire}; ROLLBACK TO s; COMMIT"),
+            format!("BEGIN; SAVEPOINT s; {acquire}; RELEASE s; ROLLBACK"),
+            format!("BEGIN; {acquire}; SAVEPOINT s; {release}; ROLLBACK TO s; COMMIT"),
+            format!("BEGIN; SAVEPOINT s; {release}; RELEASE s; COMMIT"),
+            format!("{acquire}; {release}"),
+            format!("BEGIN; {acquire}; {release}; COMMIT"),
+        ] {
+            run(&mut session, &work)?;
+            ends += 1;
+        }
+    }
+    let heard = warnings
+        .lock()
+        .map(|heard| heard.clone())
+        .unwrap_or_default();
+    ensure!(heard.is_empty(), "{heard:?}");
+    Ok(Outcome::Passed(format!("{ends} ends")))
 }

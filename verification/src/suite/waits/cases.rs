@@ -112,6 +112,70 @@ pub(super) const WRITERS: &[Writer] = &[
         "caliber_note_create('fact', 'title', 'content', source_trajectory_ids => '{@1}', embedding => '[1,2,3]')",
         &["insert.after_heap", "insert.after_index"],
     ),
+    writer(
+        "caliber_lock_release('@5')",
+        &["delete.found", "delete.after_heap", "statement.checked"],
+    ),
+    writer(
+        "caliber_lock_extend('@5', 1000)",
+        &["update.before_heap", "update.after_heap", "statement.queued"],
+    ),
+    writer("caliber_lock_purge_expired()", &["delete.after_heap"]),
+    writer(
+        "caliber_turn_create_many('@8', '[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]')",
+        &[ "insert.after_heap", "statement.queued", "statement.checked"],
+    ),
+    writer(
+        "caliber_message_send_many('[{\"from_agent_id\": \"@a\", \"to_agent_id\": \"@b\", \"message_type\": \"heartbeat\", \"payload\": \"p\"}]')",
+        &["insert.after_index", "statement.checked"],
+    ),
+    writer(
+        "caliber_handoff_create('@a', NULL, 'tester', '@1', '@8', '@8')",
+        &["insert.after_heap", "statement.checked"],
+    ),
+    writer(
+        "caliber_handoff_accept('@0', '@b')",
+        &["verb.decided", "update.after_heap", "statement.checked"],
+    ),
+    writer(
+        "caliber_conflict_create('goal_conflict', 'artifact', '@1', 'note', '@2')",
+        &["insert.after_heap", "statement.checked"],
+    ),
+    writer(
+        "caliber_conflict_resolve('@2', 'merge')",
+        &["verb.decided", "update.after_heap", "update.after_index"],
+    ),
+    writer(
+        "caliber_agent_register('tester')",
+        &["insert.after_heap", "statement.queued"],
+    ),
+    writer(
+        "caliber_agent_assign('@a', '@1', '@8')",
+        &["update.after_heap", "update.after_index", "statement.checked"],
+    ),
+    writer("caliber_agent_heartbeat('@a')", &["update.after_heap"]),
+    writer(
+        "caliber_artifact_create('@1', '@8', 'fact', 'new', repeat('long', 5000), embedding => '[3,2,1]')",
+        &["insert.before_heap", "insert.after_heap", "insert.after_index", "statement.checked"],
+    ),
+    writer(
+        "caliber_artifact_update('@4', '{\"content\": \"other\", \"embedding\": [1,2,3]}')",
+        &["update.found", "update.after_heap", "update.after_index", "statement.checked"],
+    ),
+    // What only reads leaves nothing either.
+    writer("caliber_scope_get('@8')", &["scan.begun", "scan.found"]),
+    writer(
+        "(SELECT count(x.*) FROM caliber_scope_list_by_trajectory('@1') x)",
+        &["scan.begun", "scan.found"],
+    ),
+    writer(
+        "(SELECT count(x.*) FROM caliber_note_query_by_trajectory('@1') x)",
+        &["scan.begun", "scan.found"],
+    ),
+    writer(
+        "(SELECT count(x.*) FROM caliber_note_search('[1,2,3]') x)",
+        &["scan.begun", "scan.found"],
+    ),
 ];
 
 /// Every point at which somebody is interrupted.

@@ -30,7 +30,6 @@ pub(super) fn tests() -> Vec<Test> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Cancel,
-    /// It may come a moment before the point is reached: also then nothing is left.
     StatementTimeout,
     LockTimeout,
     Terminate,
@@ -44,11 +43,14 @@ impl Way {
         Self::Terminate,
     ];
 
-    fn setting(self) -> &'static str {
+    /// A timeout of so many times its least.
+    fn setting(self, times: u32) -> String {
         match self {
-            Self::StatementTimeout => "SET LOCAL statement_timeout = '40ms';",
-            Self::LockTimeout => "SET LOCAL lock_timeout = '10ms';",
-            Self::Cancel | Self::Terminate => "",
+            Self::StatementTimeout => {
+                format!("SET LOCAL statement_timeout = '{}ms';", 60 * times)
+            }
+            Self::LockTimeout => format!("SET LOCAL lock_timeout = '{}ms';", 20 * times),
+            Self::Cancel | Self::Terminate => String::new(),
         }
     }
 
@@ -66,6 +68,8 @@ const EVERYTHING: &str = "SELECT md5(string_agg(line, E'\\n')) FROM (
     UNION ALL SELECT 'agent' || x.ctid || x::text FROM caliber_agent x UNION ALL SELECT 'message' || x.ctid || x::text FROM caliber_message x
     UNION ALL SELECT 'work' || x.ctid || x::text FROM caliber_delegation x UNION ALL SELECT 'lock' || x.ctid || x::text FROM caliber_lock x
     UNION ALL SELECT 'turn' || x.ctid || x::text FROM caliber_turn x UNION ALL SELECT 'note' || x.ctid || x::text FROM caliber_note x
+    UNION ALL SELECT 'artifact' || x.ctid || x::text FROM caliber_artifact x UNION ALL SELECT 'handoff' || x.ctid || x::text FROM caliber_handoff x
+    UNION ALL SELECT 'conflict' || x.ctid || x::text FROM caliber_conflict x
     ORDER BY 1) lines";
 
 struct Stage {
@@ -123,8 +127,14 @@ fn interrupted(context: &Context) -> Result<Outcome> {
     for writer in WRITERS {
         for point in writer.points {
             for way in Way::ALL {
-                one(&mut stage, writer, point, way)
-                    .with_context(|| format!("{way:?} at {point} of {}", writer.call))?;
+                // What must first wait for somebody else needs more time.
+                let mut times = if writer.after.is_some() { 8 } else { 1 };
+                while !one(&mut stage, writer, point, way, times)
+                    .with_context(|| format!("{way:?} at {point} of {}", writer.call))?
+                {
+                    ensure!(times < 64, "{} never reaches {point}", writer.call);
+                    times *= 2;
+                }
                 count += 1;
             }
         }
@@ -144,7 +154,9 @@ fn interrupted(context: &Context) -> Result<Outcome> {
     )))
 }
 
-fn one(stage: &mut Stage, writer: &Writer, point: &str, way: Way) -> Result<()> {
+/// Interrupts a call at a point. False if a timeout came before it was there, and left
+/// nothing either.
+fn one(stage: &mut Stage, writer: &Writer, point: &str, way: Way, times: u32) -> Result<bool> {
     let call = ids(&format!("SELECT {}", writer.call));
     let mut before = stage.control.value(EVERYTHING)?;
     stage
@@ -159,14 +171,7 @@ fn one(stage: &mut Stage, writer: &Writer, point: &str, way: Way) -> Result<()> 
         }
         None => None,
     };
-    // A timeout counts from when nobody else is in the way.
-    let timed = if other.is_some() && way == Way::LockTimeout {
-        "SET LOCAL lock_timeout = '300ms';"
-    } else if other.is_some() && way == Way::StatementTimeout {
-        "SET LOCAL statement_timeout = '300ms';"
-    } else {
-        way.setting()
-    };
+    let timed = way.setting(times);
     let sql = format!("SET LOCAL caliber.wait_at = '{point}'; {timed} {call}");
     let pid = stage.pid;
     let worker = stage.worker.take().context("the worker is busy")?;
@@ -199,6 +204,10 @@ fn one(stage: &mut Stage, writer: &Writer, point: &str, way: Way) -> Result<()> 
         }
         Way::StatementTimeout | Way::LockTimeout => {}
     }
+    let mut seen = matches!(way, Way::Cancel | Way::Terminate);
+    while !seen && !sent.is_finished() {
+        seen = stage.control.value(&parked)?.as_deref() == Some("t");
+    }
     let Ok((worker, answer)) = sent.join() else {
         bail!("the session's thread panicked")
     };
@@ -225,7 +234,7 @@ fn one(stage: &mut Stage, writer: &Writer, point: &str, way: Way) -> Result<()> 
     }
     let after = stage.control.value(EVERYTHING)?;
     ensure!(after == before, "something is half done");
-    Ok(())
+    Ok(seen)
 }
 
 /// Not in the middle of a call, but behind one: the transaction is ended by the
@@ -242,8 +251,13 @@ fn idle(context: &Context) -> Result<Outcome> {
         let pid = worker.pid()?;
         worker.batch("SET idle_in_transaction_session_timeout = '1ms'")?;
         let call = ids(&format!("BEGIN; SELECT {}", writer.call));
-        // The timeout may even come before the next message: both end it.
-        let _ = worker.run(&call);
+        // The timeout may even come before the answer is read: both end it.
+        match worker.run(&call) {
+            Err(Failure::Error(error)) if error.sqlstate != "25P03" => {
+                bail!("{}: {error}", writer.call)
+            }
+            _ => {}
+        }
         until(
             &mut control,
             &format!("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = {pid}"),

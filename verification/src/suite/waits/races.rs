@@ -11,6 +11,7 @@ use crate::suite::concurrency::without_numbers;
 use crate::suite::desk;
 use anyhow::{ensure, Context as _, Result};
 
+mod reads;
 mod schedules;
 
 use schedules::{Does, Race, RACES};
@@ -126,7 +127,7 @@ fn script(engine: Engine, races: &[&'static Race]) -> (Script, Vec<Run>) {
 }
 
 fn races(context: &Context) -> Result<Outcome> {
-    let all: Vec<&Race> = RACES.iter().collect();
+    let all: Vec<&Race> = RACES.iter().chain(reads::RACES).collect();
     let ours = tell(context, Engine::Heap, &all)?;
     let judged: Vec<&Race> = all.iter().copied().filter(|race| race.judged).collect();
     let client = tell(context, Engine::Client, &judged)?;

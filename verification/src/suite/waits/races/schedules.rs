@@ -46,7 +46,7 @@ pub(in crate::suite::waits) struct Race {
 }
 
 /// The other one does not find the call begun.
-const fn passes(
+pub(super) const fn passes(
     name: &'static str,
     point: &'static str,
     call: Does,
@@ -95,7 +95,12 @@ const fn ours(race: Race) -> Race {
 }
 
 /// The other one changes the table itself, after the call's transaction.
-const fn ddl(point: &'static str, call: Does, sql: &'static str, undo: &'static str) -> Race {
+pub(super) const fn ddl(
+    point: &'static str,
+    call: Does,
+    sql: &'static str,
+    undo: &'static str,
+) -> Race {
     Race {
         undo,
         ..waits(
@@ -110,7 +115,7 @@ const fn ddl(point: &'static str, call: Does, sql: &'static str, undo: &'static 
 }
 
 /// As [`ddl`], for what runs in no transaction.
-const fn concurrently(
+pub(super) const fn concurrently(
     point: &'static str,
     call: Does,
     sql: &'static str,
