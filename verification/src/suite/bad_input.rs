@@ -2,6 +2,7 @@
 //! with which SQLSTATE and words, and that nothing is changed by it.
 
 mod arguments;
+mod broken;
 mod duplicates;
 pub(super) mod rows;
 pub mod stage;

@@ -29,6 +29,7 @@ mod own_writes;
 pub mod properties;
 mod relation_locks;
 mod rights;
+mod sampled;
 mod search;
 mod sessions;
 mod space;

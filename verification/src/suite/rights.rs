@@ -2,6 +2,7 @@
 //! a caller's search_path or a definer's rights is captured.
 
 mod capture;
+mod everywhere;
 mod functions;
 mod needs;
 mod order;
@@ -19,6 +20,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(roles::tests());
     tests.extend(order::tests());
     tests.extend(capture::tests());
+    tests.extend(everywhere::tests());
     tests
 }
 

@@ -4,15 +4,13 @@
 
 use super::super::bad_input::stage::Stage;
 use super::super::desk::Answer;
+use super::super::sampled::{walk, Case};
 use super::{roles, CALLER};
-use crate::entity::{self, samples, Entity, Table};
+use crate::entity::{self, Entity, Table};
 use crate::judge::Engine;
-use crate::model::{self, Client};
-use crate::plan::Call;
 use crate::runner::{Context, Outcome, Test};
 use crate::session::shorten;
 use anyhow::{bail, Result};
-use std::collections::BTreeMap;
 
 /// One test per entity whose functions are single statements. (What a lock
 /// needs is the suite `locks`' business: its calls are none.)
@@ -30,74 +28,23 @@ pub(super) fn tests() -> Vec<Test> {
         .collect()
 }
 
-/// A call to look at, and the client's statements for it.
-struct Case {
-    call: Call,
-    client: String,
-    tables: Vec<&'static Table>,
-}
-
 fn each(context: &Context, entity: &'static dyn Entity) -> Result<Outcome> {
     let mut stage = Stage::open(context.server.fresh_database()?, "")?;
     stage.good = None;
     roles(&mut stage, &[CALLER])?;
-    let calls = samples::of(entity);
-    let chosen = choose(entity, &calls);
     let mut count = 0;
-    for (at, (call, _)) in calls.iter().enumerate() {
-        if let Some(case) = chosen.get(&at) {
-            count += one(&mut stage, case)?;
-        }
-        let sql = format!("SELECT l FROM {} l", call.sql());
-        stage.admin.batch(&sql)?;
-    }
+    let calls = walk(
+        &mut stage,
+        entity,
+        |all| all,
+        |stage, case| {
+            count += one(stage, case)?;
+            Ok(())
+        },
+    )?;
     stage
         .verdict()
-        .map(|_| Outcome::Passed(format!("{} functions, {count} rights", chosen.len())))
-}
-
-/// One call of each function: one that writes, if any does.
-fn choose(entity: &'static dyn Entity, calls: &[(Call, model::World)]) -> BTreeMap<usize, Case> {
-    let mut chosen: BTreeMap<&str, (bool, usize, Case)> = BTreeMap::new();
-    for (at, (call, world)) in calls.iter().enumerate() {
-        let own = entity
-            .functions()
-            .iter()
-            .find(|known| known.name == call.function);
-        let Some(function) = own else { continue };
-        let verdict = model::judge(entity, function, world, call);
-        let Client::Statements(statements, _) = &verdict.client else {
-            continue;
-        };
-        let client = statements.join("; ");
-        let writes = verdict.changes();
-        let known = chosen.get(function.name);
-        if known.is_none_or(|(before, _, _)| writes && !before) {
-            let tables = entity::described()
-                .iter()
-                .map(|entity| entity.table())
-                .filter(|table| mentions(&client, table.name))
-                .collect();
-            let case = Case {
-                call: call.clone(),
-                client,
-                tables,
-            };
-            chosen.insert(function.name, (writes, at, case));
-        }
-    }
-    chosen
-        .into_values()
-        .map(|(_, at, case)| (at, case))
-        .collect()
-}
-
-/// Whether a statement names the table itself.
-fn mentions(sql: &str, table: &str) -> bool {
-    sql.match_indices(table).any(|(at, _)| {
-        let next = sql[at + table.len()..].chars().next();
-        !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
-    })
+        .map(|_| Outcome::Passed(format!("{calls} calls, {count} rights")))
 }
 
 const KINDS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
@@ -163,12 +110,12 @@ fn grant(stage: &mut Stage, case: &Case, without: &[(&&Table, &str, Option<&str>
 
 /// Whether all engines and the client succeed; if not, all must fail alike.
 fn agree(stage: &mut Stage, case: &Case, how: &str) -> Result<bool> {
-    let call = format!("SELECT l FROM {} l", case.call.sql());
+    let (call, client) = (case.sql(), case.statements());
     let mut answers: Vec<(Engine, Answer)> = Vec::new();
     for at in 0..stage.sessions.len() {
         let engine = stage.sessions[at].0;
         let sql = if engine == Engine::Client {
-            &case.client
+            &client
         } else {
             &call
         };
@@ -193,7 +140,7 @@ fn agree(stage: &mut Stage, case: &Case, how: &str) -> Result<bool> {
             "* {} {how}\n{}\n  client: {}",
             shorten(&call, 300),
             shown.join("\n"),
-            shorten(&case.client, 300)
+            shorten(&client, 300)
         );
         stage.problem(&text);
     }
