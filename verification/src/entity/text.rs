@@ -138,12 +138,16 @@ pub fn id_array(ids: Vec<uuid::Uuid>) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// A moment that lies behind, or ahead, of any run.
+/// A moment that lies behind, or ahead, of any run, as far as there are any.
 pub fn moment() -> BoxedStrategy<Value> {
     prop::sample::select(vec![
         "2001-02-03 04:05:06.789+00",
         "1999-12-31 23:59:59.999999+00",
         "-infinity",
+        // The least, a known one, and the greatest that there are.
+        "4714-11-24 00:00:00+00 BC",
+        "0044-03-15 00:00:00+00 BC",
+        "294276-12-31 23:59:59.999999+00",
         "2101-01-01 00:00:00+00",
         "9999-12-31 00:00:00+00",
         "infinity",

@@ -49,19 +49,32 @@ pub fn later(cell: &Value, milliseconds: i64) -> Value {
 #[must_use]
 pub fn order(cell: &Value) -> String {
     match cell {
-        Value::Time(text) if text == "-infinity" => "0".to_owned(),
-        Value::Time(text) if text == "infinity" => "~".to_owned(),
-        Value::Time(text) => text.clone(),
+        Value::Time(text) => order_of_time(text),
         Value::Text(symbol) => match parts(symbol) {
-            Some((_, added)) if added != 0 => "2030-01-01".to_owned(),
+            Some((_, added)) if added != 0 => "002030-01-01".to_owned(),
             _ => NOW.to_owned(),
         },
         _ => String::new(),
     }
 }
 
+/// Years have up to six digits, and run backwards before Christ.
+fn order_of_time(text: &str) -> String {
+    match text {
+        "-infinity" => return "!".to_owned(),
+        "infinity" => return "~".to_owned(),
+        _ => {}
+    }
+    let (year, rest) = text.split_once('-').unwrap_or((text, ""));
+    let year: u32 = year.parse().unwrap_or_default();
+    match rest.strip_suffix(" BC") {
+        Some(rest) => format!("-{:06}-{rest}", 1_000_000 - year),
+        None => format!("{year:06}-{rest}"),
+    }
+}
+
 /// Where [`order`] puts what calls make.
-const NOW: &str = "2025-01-01";
+const NOW: &str = "002025-01-01";
 
 /// Whether the moment of a cell has passed; NULL never does.
 #[must_use]
@@ -105,6 +118,20 @@ mod tests {
         assert!(is_past(&made) && !is_past(&leased) && !is_past(&Value::Null));
         assert!(is_past(&Value::Time("2001-01-01 00:00:00+00".to_owned())));
         assert!(!is_past(&Value::Time("infinity".to_owned())));
+        let ordered = [
+            "-infinity",
+            "4714-11-24 00:00:00+00 BC",
+            "4713-01-01 00:00:00+00 BC",
+            "0044-03-14 00:00:00+00 BC",
+            "0044-03-15 00:00:00+00 BC",
+            "0044-03-15 00:00:00+00",
+            "2001-02-03 04:05:06.789+00",
+            "9999-12-31 00:00:00+00",
+            "294276-12-31 23:59:59.999999+00",
+            "infinity",
+        ];
+        let orders = ordered.map(|text| order(&Value::Time(text.to_owned())));
+        assert!(orders.is_sorted(), "{orders:?}");
         assert_eq!(
             sql_of(Clock::Wall, &leased),
             "clock_timestamp() + 3600000 * interval '1 ms'"

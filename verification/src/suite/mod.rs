@@ -36,10 +36,12 @@ mod space;
 mod standby;
 mod states;
 mod steps;
+mod stored;
 mod takeover;
 mod trees;
 mod truth;
 mod turns;
+mod values;
 mod waits;
 mod work;
 
@@ -83,6 +85,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(search::tests());
     tests.extend(truth::tests());
     tests.extend(turns::tests());
+    tests.extend(values::tests());
     tests.extend(waits::tests());
     tests.extend(relation_locks::tests());
     tests

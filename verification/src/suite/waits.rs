@@ -47,7 +47,7 @@ fn key(point: &str) -> String {
 const ROWS: &str = "
 DELETE FROM caliber_handoff; DELETE FROM caliber_conflict; DELETE FROM caliber_artifact; DELETE FROM caliber_note;
 DELETE FROM caliber_turn; DELETE FROM caliber_lock; DELETE FROM caliber_message; DELETE FROM caliber_delegation;
-DELETE FROM caliber_scope; DELETE FROM caliber_trajectory; DELETE FROM caliber_agent;
+DELETE FROM caliber_agent; DELETE FROM caliber_scope; DELETE FROM caliber_trajectory;
 INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@1', 'one'), ('@2', 'two');
 INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@8', '@1', 'eight', 8), ('@9', '@1', 'nine', 9), ('@e', '@1', 'ten', 10);
 INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@a', 'coder'), ('@b', 'tester'), ('@f', 'tester');

@@ -354,50 +354,97 @@ fn ours_changed(context: &Context) -> Result<Outcome> {
 
 /// An index is built CONCURRENTLY while others write: before it is ready, and
 /// while it is being validated.
+/// An index that is built, and what is found by it afterwards.
+const BUILT: [(&str, &str, &str); 4] = [
+    (
+        "UNIQUE INDEX CONCURRENTLY own ON caliber_scope ((name || scope_id::text))",
+        "name || scope_id::text = ANY (ARRAY['new@1', 'new@2', 'hidden@8', 'eight@9'])",
+        "4",
+    ),
+    (
+        "INDEX CONCURRENTLY own ON caliber_scope (token_budget) WHERE name IN ('new', 'eight')",
+        "name IN ('new', 'eight') AND token_budget > 0",
+        "3",
+    ),
+    (
+        "UNIQUE INDEX CONCURRENTLY own ON caliber_scope (name, scope_id) INCLUDE (purpose)",
+        "name IN ('new', 'hidden', 'eight')",
+        "4",
+    ),
+    (
+        "INDEX CONCURRENTLY own ON caliber_scope USING gin ((ARRAY[name]))",
+        "ARRAY[name] && ARRAY['new', 'hidden', 'eight']",
+        "4",
+    ),
+];
+
 fn under_construction(context: &Context) -> Result<Outcome> {
-    for desk in desk::open(context, &ENGINES, &ids(ROWS))? {
-        let say = |step: &Step| ids(desk.text(&format!("SELECT {}", step.0), step.1));
-        let scope = |id: char| {
-            ids(&desk
-                .text(
-                    "SELECT caliber_scope_create('@8', 'new', id => '@#')",
-                    "INSERT INTO caliber_scope VALUES ('@#', '@8', NULL, 'new', NULL, true, now(), NULL, NULL, 8000, 0, NULL)",
-                )
-                .replace('#', &id.to_string()))
-        };
-        let setup = desk::setup(desk.engine);
-        let setup: Vec<&str> = setup.iter().map(String::as_str).collect();
-        let hold = |id: char| {
-            ids(&format!(
-                "BEGIN; UPDATE caliber_scope SET purpose = 'held' WHERE scope_id = '@{id}'"
-            ))
-        };
-        let script = Script::new(4, &setup)
-            .step(0, &hold('9'))
-            .step(
-                1,
-                "CREATE UNIQUE INDEX CONCURRENTLY own ON caliber_scope ((name || scope_id::text))",
-            )
-            .step(2, &say(&BACK))
-            .step(2, &scope('1'))
-            .step(3, &hold('8'))
-            .step(0, "COMMIT")
-            .step(2, &say(&RENAME))
-            .step(2, &scope('2'))
-            .step(3, "COMMIT");
-        let transcript = run(&desk.database.target, &script, Options::default())?;
-        ensure!(transcript.waited(1), "the index did not wait\n{transcript}");
-        let mut session = desk.database.connect()?;
-        let seen = session.value(
-            "SELECT indisvalid::text || (SELECT count(*) FROM caliber_check()) ||
-                (SELECT string_agg(name, ' ' ORDER BY scope_id) FROM caliber_scope)
-            FROM pg_index WHERE indexrelid = 'own'::regclass",
-        )?;
-        ensure!(
-            seen.as_deref() == Some("true0new new hidden eight"),
-            "{}: {seen:?}\n{transcript}",
-            desk.engine.name()
-        );
+    for mut desk in desk::open(context, &ENGINES, &ids(ROWS))? {
+        for (index, found, count) in BUILT {
+            built(&mut desk, index, &ids(found), count).with_context(|| index.to_owned())?;
+            desk.session.batch(&ids(
+                "DROP INDEX own; DELETE FROM caliber_scope WHERE scope_id IN ('@1', '@2');
+                UPDATE caliber_scope SET name = CASE scope_id WHEN '@8' THEN 'eight' ELSE 'hidden' END",
+            ))?;
+        }
     }
-    Ok(Outcome::Passed(String::new()))
+    Ok(Outcome::Passed(format!("{} indexes", BUILT.len())))
+}
+
+fn built(desk: &mut Desk, index: &str, found: &str, count: &str) -> Result<()> {
+    let say = |step: &Step| ids(desk.text(&format!("SELECT {}", step.0), step.1));
+    let scope = |id: char| {
+        ids(&desk
+            .text(
+                "SELECT caliber_scope_create('@8', 'new', id => '@#')",
+                "INSERT INTO caliber_scope VALUES ('@#', '@8', NULL, 'new', NULL, true, now(), NULL, NULL, 8000, 0, NULL)",
+            )
+            .replace('#', &id.to_string()))
+    };
+    let setup = desk::setup(desk.engine);
+    let setup: Vec<&str> = setup.iter().map(String::as_str).collect();
+    let hold = |id: char| {
+        ids(&format!(
+            "BEGIN; UPDATE caliber_scope SET purpose = 'held' WHERE scope_id = '@{id}'"
+        ))
+    };
+    let script = Script::new(4, &setup)
+        .step(0, &hold('9'))
+        .step(1, &format!("CREATE {index}"))
+        .step(2, &say(&BACK))
+        .step(2, &scope('1'))
+        .step(3, &hold('8'))
+        .step(0, "COMMIT")
+        .step(2, &say(&RENAME))
+        .step(2, &scope('2'))
+        .step(3, "COMMIT");
+    let transcript = run(&desk.database.target, &script, Options::default())?;
+    ensure!(transcript.waited(1), "the index did not wait\n{transcript}");
+    let name = desk.engine.name();
+    let seen = desk.session.value(
+        "SELECT indisvalid::text || (SELECT count(*) FROM caliber_check()) ||
+            (SELECT string_agg(name, ' ' ORDER BY scope_id) FROM caliber_scope)
+        FROM pg_index WHERE indexrelid = 'own'::regclass",
+    )?;
+    ensure!(
+        seen.as_deref() == Some("true0new new hidden eight"),
+        "{name}: {seen:?}\n{transcript}"
+    );
+    // By this index and no other: the rest lead nowhere.
+    let query = format!("SELECT count(*) FROM caliber_scope WHERE {found}");
+    let settings = "BEGIN; SET LOCAL enable_seqscan = off";
+    desk.session.batch(settings)?;
+    let plan = desk
+        .session
+        .query(&format!("EXPLAIN (COSTS OFF) {query}"))?
+        .column();
+    let by_it = plan
+        .iter()
+        .flatten()
+        .any(|line| line.contains(" own on ") || line.ends_with(" on own"));
+    let rows = desk.session.value(&query)?;
+    desk.session.batch("COMMIT")?;
+    ensure!(by_it, "{name}: {plan:?}");
+    ensure!(rows.as_deref() == Some(count), "{name}: {rows:?} rows");
+    Ok(())
 }

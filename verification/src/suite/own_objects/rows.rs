@@ -7,7 +7,7 @@ use crate::plan::{Plan, Step};
 use crate::runner::{Context, Outcome, Test};
 use crate::suite::desk;
 use crate::suite::steps::ids;
-use crate::value::Type;
+use crate::suite::stored;
 use anyhow::{ensure, Context as _, Result};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -175,51 +175,15 @@ fn no_sequential_scan(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{reads} reads")))
 }
 
-/// The stored form of each visible row of a table: presence and length of
-/// values, and the bytes of each column but for moments, which differ from run
-/// to run, and ids, which have one form. Of a long value the sizes count, not
-/// the identity.
-fn stored(table: &entity::Table) -> String {
-    let name = table.name;
-    let bytes: Vec<String> = table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| column.ty != Type::Time && !column.name.ends_with("_pid"))
-        .map(|(number, column)| {
-            let (n, column, id) = (number + 1, column.name, column.ty == Type::Uuid);
-            if id {
-                return format!("' {column}=', r.{column}");
-            }
-            // A pointer to a long value: tag 1, kind 18 (on disk), sizes, then identities.
-            format!(
-                "' {column}=', coalesce(CASE WHEN get_byte(x.t_attrs[{n}], 0) = 1 AND length(x.t_attrs[{n}]) = 18
-                    THEN 'long ' || encode(substr(x.t_attrs[{n}], 3, 8), 'hex') ELSE encode(x.t_attrs[{n}], 'hex') END, '-')"
-            )
-        })
-        .collect();
-    format!(
-        "SELECT concat(x.t_infomask & 7, ' ', x.t_infomask2 & 2047, ' ', x.t_hoff, ' ', x.t_bits, {})
-        FROM generate_series(0, pg_relation_size('{name}') / current_setting('block_size')::int - 1) p,
-            heap_page_item_attrs(get_raw_page('{name}', p::int), '{name}'::regclass) x, {name} r
-        WHERE r.ctid = format('(%s,%s)', p, x.lp)::tid",
-        bytes.join(", ")
-    )
-}
-
 fn equal_bytes(context: &Context) -> Result<Outcome> {
     let mut bench = Bench::open_fresh(&context.server, &Engine::JUDGES)?;
-    let available = bench.judges[0]
-        .session()
-        .value("SELECT 1 FROM pg_available_extensions WHERE name = 'pageinspect'")?;
-    if available.is_none() {
+    if !stored::can_look(&mut bench)? {
         return Ok(Outcome::NotCovered(format!(
             "PostgreSQL {} has no pageinspect here",
             context.major
         )));
     }
-    bench.prepare("CREATE EXTENSION pageinspect")?;
-    let mut rows = 0;
+    let mut rows = Vec::new();
     for entity in entity::all() {
         let steps: Vec<Step> = samples::of(*entity)
             .into_iter()
@@ -235,33 +199,16 @@ fn equal_bytes(context: &Context) -> Result<Outcome> {
         };
         execute(&mut bench, &plan)?;
         for entity in entity::all() {
-            rows += same_bytes(&mut bench, entity.table())?;
+            rows.extend(stored::same(&mut bench, entity.table())?);
         }
         bench.reset(false, true)?;
     }
-    ensure!(rows > 50, "only {rows} rows");
-    Ok(Outcome::Passed(format!("{rows} rows")))
-}
-
-fn same_bytes(bench: &mut Bench, table: &entity::Table) -> Result<usize> {
-    let mut all = Vec::new();
-    for judge in &mut bench.judges {
-        let mut rows = judge.look(&stored(table))?;
-        rows.sort();
-        all.push((judge.engine, rows));
+    ensure!(rows.len() > 50, "only {} rows", rows.len());
+    for kind in stored::KINDS {
+        let seen = rows.iter().any(|row| row.contains(&format!("={kind}")));
+        ensure!(seen, "no value was stored as {kind}");
     }
-    let Some((_, client)) = all.pop() else {
-        anyhow::bail!("no judges")
-    };
-    for (engine, rows) in &all {
-        ensure!(
-            *rows == client,
-            "{}: {} stores {rows:#?}\nnot {client:#?}",
-            table.name,
-            engine.name()
-        );
-    }
-    Ok(client.len())
+    Ok(Outcome::Passed(format!("{} rows", rows.len())))
 }
 
 /// Rows that are stored in as many ways: as created, with NULLs, compressed, out of line,

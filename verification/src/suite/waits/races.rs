@@ -11,9 +11,11 @@ use crate::suite::concurrency::without_numbers;
 use crate::suite::desk;
 use anyhow::{ensure, Context as _, Result};
 
+mod orphans;
 mod reads;
 mod schedules;
 
+use orphans::ORPHANS;
 use schedules::{Does, Race, RACES};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -40,6 +42,10 @@ const LOOK: &str = "SELECT string_agg(line, ' / ') FROM (
     UNION ALL SELECT concat_ws(' ', 'message', message_id, received_by) FROM caliber_message
     UNION ALL SELECT concat_ws(' ', 'lock', holder_agent_id, mode) FROM caliber_lock
     UNION ALL SELECT concat_ws(' ', 'turn', scope_id, sequence, content) FROM caliber_turn
+    UNION ALL SELECT concat_ws(' ', 'agent', agent_id, status, current_trajectory_id, current_scope_id) FROM caliber_agent
+    UNION ALL SELECT concat_ws(' ', 'artifact', artifact_id, superseded_by) FROM caliber_artifact
+    UNION ALL SELECT concat_ws(' ', 'note', note_id, superseded_by) FROM caliber_note
+    UNION ALL SELECT concat_ws(' ', 'handoff', handoff_id, scope_id) FROM caliber_handoff
     ORDER BY 1) lines";
 
 /// Where the steps of a run are in the long script.
@@ -127,7 +133,8 @@ fn script(engine: Engine, races: &[&'static Race]) -> (Script, Vec<Run>) {
 }
 
 fn races(context: &Context) -> Result<Outcome> {
-    let all: Vec<&Race> = RACES.iter().chain(reads::RACES).collect();
+    // Those that change the tables themselves come last.
+    let all: Vec<&Race> = ORPHANS.iter().chain(RACES).chain(reads::RACES).collect();
     let ours = tell(context, Engine::Heap, &all)?;
     let judged: Vec<&Race> = all.iter().copied().filter(|race| race.judged).collect();
     let client = tell(context, Engine::Client, &judged)?;

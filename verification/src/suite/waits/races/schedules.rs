@@ -87,7 +87,7 @@ const fn waits(
 }
 
 /// No statement of the client does the same.
-const fn ours(race: Race) -> Race {
+pub(in crate::suite::waits) const fn ours(race: Race) -> Race {
     Race {
         judged: false,
         ..race
@@ -135,7 +135,7 @@ const CHILD: Does = Does::Call(
     "caliber_trajectory_create('child', parent_trajectory_id => '@2', id => '@7')",
     "INSERT INTO caliber_trajectory VALUES ('@7', 'child', NULL, 'active', '@2', '@2', NULL, now(), now(), NULL, NULL, NULL)",
 );
-const NO_PARENT: Does = Does::Call(
+pub(in crate::suite::waits) const NO_PARENT: Does = Does::Call(
     "caliber_trajectory_delete('@2')",
     "DELETE FROM caliber_trajectory WHERE trajectory_id = '@2'",
 );
@@ -195,15 +195,23 @@ const MOVE_BACK: Does = Does::Call(
 );
 
 /// Before the key's check takes its lock, the parent may go.
-const fn orphan(point: &'static str, call: Does) -> Race {
+pub(in crate::suite::waits) const fn orphan_of(
+    point: &'static str,
+    call: Does,
+    parent: Does,
+) -> Race {
     passes(
         "a parent that is deleted",
         point,
         call,
-        NO_PARENT,
+        parent,
         ("23503", "t"),
         ("40001", "t"),
     )
+}
+
+const fn orphan(point: &'static str, call: Does) -> Race {
+    orphan_of(point, call, NO_PARENT)
 }
 
 const fn renamed(point: &'static str) -> Race {
