@@ -57,7 +57,7 @@ INSERT INTO caliber_delegation (delegation_id, delegator_agent_id, delegatee_age
     VALUES ('@d', '@a', 'tester', 'work', '@1');
 INSERT INTO caliber_lock (lock_id, resource_type, resource_id, holder_agent_id, expires_at, mode, level)
     VALUES ('@3', 'file', '@1', '@a', '2001-01-01', 'exclusive', 'lease'), ('@5', 'file', '@9', '@b', now() + interval '1 day', 'exclusive', 'lease');
-SELECT caliber_note_create('fact', 'note', 'content', source_trajectory_ids => '{@1}', embedding => '[1,2,3]', id => '@6');
+SELECT caliber_note_create('fact', 'note', 'content', source_trajectory_ids => '{@1}', embedding => '[1,2,3]', id => '@7');
 SELECT caliber_handoff_create('@a', NULL, 'tester', '@1', '@e', '@e', id => '@0');
 SELECT caliber_conflict_create('goal_conflict', 'artifact', '@1', 'note', '@2', id => '@2');
 SELECT caliber_artifact_create('@1', '@e', 'fact', 'artifact', 'content', id => '@4');";
