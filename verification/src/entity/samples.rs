@@ -2,8 +2,8 @@
 //! for suites that look at each function for itself.
 
 use super::ids::{Ids, SLOTS};
-use super::{function_named, Entity, Kind};
-use crate::model::{self, Expect, World};
+use super::{described, function_named, Entity, Kind};
+use crate::model::{self, Client, Expect, Made, World};
 use crate::plan::Call;
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -61,6 +61,62 @@ pub fn of(entity: &dyn Entity) -> Vec<(Call, World)> {
     run.calls
 }
 
+/// A call that writes, and the client's statements for it.
+pub struct Written {
+    /// The call.
+    pub call: Call,
+    /// What kind its function is.
+    pub kind: Kind,
+    /// What the client sends.
+    pub statements: Vec<String>,
+    /// What it sends before it commits.
+    pub end: Vec<String>,
+    /// The id that the call makes by itself.
+    pub made: Option<Made>,
+    /// The first of its function that changes rows: one to look at.
+    pub first: bool,
+}
+
+/// The calls of [`of`] that write, with the client's statements for each.
+#[must_use]
+pub fn written(entity: &dyn Entity) -> Vec<Written> {
+    let mut known = BTreeSet::new();
+    let mut all = Vec::new();
+    for (call, world) in of(entity) {
+        let Some((owner, function)) = function_named(&call.function) else {
+            continue;
+        };
+        if !writes(function.kind) {
+            continue;
+        }
+        let verdict = model::judge(owner, function, &world, &call);
+        let own = owner.table().entity == entity.table().entity && function.kind != Kind::Helper;
+        // A receive of nothing, say, is a statement that changes no row.
+        let moves = verdict.after.as_ref().is_some_and(|after| {
+            let table = |entity: &&'static dyn Entity| entity.table();
+            let mut tables = described().iter().map(table);
+            tables.any(|table| !world.rows(table).eq(after.rows(table)))
+        });
+        let first = own && moves && verdict.changes() && known.insert(function.name);
+        all.push(Written {
+            kind: function.kind,
+            end: verdict
+                .after
+                .as_ref()
+                .map(|after| model::ended(after).0)
+                .unwrap_or_default(),
+            made: verdict.made,
+            statements: match verdict.client {
+                Client::Statements(statements, _) => statements,
+                Client::Model => Vec::new(),
+            },
+            first,
+            call,
+        });
+    }
+    all
+}
+
 fn writes(kind: Kind) -> bool {
     !matches!(kind, Kind::Get | Kind::List)
 }
@@ -110,7 +166,6 @@ fn sample(runner: &mut TestRunner, strategy: &BoxedStrategy<Call>) -> Option<Cal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::described;
 
     #[test]
     fn every_function_is_there() {

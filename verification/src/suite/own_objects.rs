@@ -5,9 +5,11 @@
 mod cases;
 mod costs;
 mod dropped;
+mod functions;
 mod indexes;
 mod locks;
 mod publications;
+mod published;
 mod rows;
 mod triggers;
 
@@ -35,6 +37,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(indexes::tests());
     tests.extend(locks::tests());
     tests.extend(publications::tests());
+    tests.extend(published::tests());
     tests.extend(costs::tests());
     tests.extend(rows::tests());
     tests.extend(dropped::tests());

@@ -1,7 +1,10 @@
 //! What a write costs the server: the counters that monitoring reads and the
 //! write-ahead log are those of the statement.
 
+use super::functions::{self, carry_out, each};
 use super::ENGINES;
+use crate::entity::samples::Written;
+use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
 use crate::suite::desk::{self, Desk};
 use crate::suite::steps::{ids, Id, Moved, Step, ROWS};
@@ -69,7 +72,7 @@ fn statements(desk: &Desk, step: &Step) -> Vec<String> {
 fn counted(desk: &mut Desk) -> Result<Vec<i64>> {
     let row = desk.session.query(
         "SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_hot_upd), sum(n_tup_del)
-        FROM pg_stat_xact_user_tables WHERE relname IN ('caliber_trajectory', 'caliber_scope')",
+        FROM pg_stat_xact_user_tables WHERE relname LIKE 'caliber\\_%'",
     )?;
     Ok(row
         .rows
@@ -104,8 +107,35 @@ fn statistics(context: &Context) -> Result<Outcome> {
             hot += answers[0].get(2).copied().unwrap_or_default();
         }
     }
+    let functions = each(context, &ENGINES, "", |desks, written| {
+        let mut answers = Vec::new();
+        for desk in desks.iter_mut() {
+            desk.session.batch("BEGIN")?;
+            let before = counted(desk)?;
+            for statement in functions::statements(desk, written) {
+                desk.session.batch(&statement)?;
+            }
+            let after = counted(desk)?;
+            desk.session.batch("ROLLBACK")?;
+            carry_out(desk, written)?;
+            let rows: Vec<i64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+            answers.push(rows);
+        }
+        hot += answers[0].get(2).copied().unwrap_or_default();
+        ensure!(
+            answers.iter().all(|rows| *rows == answers[0]),
+            "inserted, updated, HOT, deleted: {answers:?}"
+        );
+        ensure!(
+            answers[0].iter().any(|rows| *rows > 0),
+            "nothing is counted"
+        );
+        Ok(())
+    })?;
     ensure!(hot > 0, "no update was HOT");
-    Ok(Outcome::Passed(format!("{hot} HOT updates")))
+    Ok(Outcome::Passed(format!(
+        "{functions} functions, {hot} HOT updates"
+    )))
 }
 
 /// Runs statements inside one, so that what their triggers write counts too.
@@ -139,6 +169,54 @@ fn written(desk: &mut Desk, statements: &[String]) -> Result<(i64, i64, i64)> {
     ))
 }
 
+/// What HNSW writes is a matter of chance: the level of an element is drawn.
+const NO_CHANCE: &str = "
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'hnsw'
+    LOOP EXECUTE 'DROP INDEX ' || name; END LOOP;
+END $$";
+
+/// A purge waits for nobody, so that it locks each row first. The client's
+/// statement, which is for the rows, does not, since it meets nobody.
+fn locking(desk: &Desk, written: &Written, statements: Vec<String>) -> Vec<String> {
+    if desk.engine != Engine::Client || !written.call.function.contains("_purge") {
+        return statements;
+    }
+    const NOBODY: &str = "FOR UPDATE SKIP LOCKED";
+    let lock = |sql: &String| {
+        match (sql.split_once("caliber_lock WHERE "), sql.strip_suffix(')')) {
+        (Some((_, dead)), _) => format!(
+            "DELETE FROM caliber_lock WHERE lock_id IN (SELECT lock_id FROM caliber_lock WHERE {dead} {NOBODY})"
+        ),
+        (None, Some(inside)) => format!("{inside} {NOBODY})"),
+        (None, None) => sql.clone(),
+    }
+    };
+    statements.iter().map(lock).collect()
+}
+
+/// Records and bytes of WAL of these statements, which are rolled back. The
+/// least of three: what a pruning adds is nobody's. Where a checkpoint came
+/// between, whole pages and hints are written anew, which says nothing.
+fn least(desk: &mut Desk, statements: &[String]) -> Result<(i64, i64)> {
+    let (mut least, mut clean) = ((i64::MAX, i64::MAX), 0);
+    for _ in 0..30 {
+        desk.session.batch("BEGIN")?;
+        let (records, bytes, pages) = written(desk, statements)?;
+        desk.session.batch("ROLLBACK")?;
+        if pages == 0 {
+            least = least.min((records, bytes));
+            clean += 1;
+        }
+        if clean == 3 {
+            break;
+        }
+    }
+    ensure!(clean > 0, "checkpoints all the time");
+    Ok(least)
+}
+
 fn wal(context: &Context) -> Result<Outcome> {
     let mut bytes = 0;
     for index in INDEXES {
@@ -151,23 +229,7 @@ fn wal(context: &Context) -> Result<Outcome> {
             let mut answers = Vec::new();
             for desk in &mut desks {
                 let statements = statements(desk, step);
-                // The least of three: what a pruning adds is nobody's. Where a
-                // checkpoint came between, whole pages and hints are written
-                // anew, which says nothing.
-                let (mut least, mut clean) = ((i64::MAX, i64::MAX), 0);
-                for _ in 0..30 {
-                    desk.session.batch("BEGIN")?;
-                    let (records, bytes, pages) = written(desk, &statements)?;
-                    desk.session.batch("ROLLBACK")?;
-                    if pages == 0 {
-                        least = least.min((records, bytes));
-                        clean += 1;
-                    }
-                    if clean == 3 {
-                        break;
-                    }
-                }
-                ensure!(clean > 0, "checkpoints all the time");
+                let least = least(desk, &statements)?;
                 for statement in statements {
                     desk.session.batch(&statement)?;
                 }
@@ -181,6 +243,28 @@ fn wal(context: &Context) -> Result<Outcome> {
             bytes += answers[0].1;
         }
     }
+    let functions = each(
+        context,
+        &ENGINES,
+        &format!("{CARRY_OUT}{NO_CHANCE}"),
+        |desks, written| {
+            let mut answers = Vec::new();
+            for desk in desks.iter_mut() {
+                let statements = locking(desk, written, functions::statements(desk, written));
+                answers.push(least(desk, &statements)?);
+                carry_out(desk, written)?;
+            }
+            bytes += answers[0].1;
+            ensure!(
+                answers.iter().all(|wal| *wal == answers[0]),
+                "records and bytes of WAL: {answers:?}"
+            );
+            ensure!(answers[0].1 > 0, "nothing is written");
+            Ok(())
+        },
+    )?;
     ensure!(bytes > 0, "nothing is written");
-    Ok(Outcome::Passed(format!("{bytes} bytes")))
+    Ok(Outcome::Passed(format!(
+        "{functions} functions, {bytes} bytes"
+    )))
 }

@@ -1,11 +1,13 @@
 //! Published tables: what a subscriber is sent is what SQL's statements send,
 //! and what cannot be sent is refused.
 
+use super::functions::{carry_out, each};
 use super::{same, ENGINES};
+use crate::entity::{self, samples};
 use crate::judge::without_moments;
 use crate::runner::{Context, Outcome, Test};
 use crate::session::Session;
-use crate::suite::desk;
+use crate::suite::desk::{self, Desk};
 use crate::suite::steps::{ids, Id, Moved, Step, ROWS, SESSION};
 use anyhow::{bail, ensure, Context as _, Result};
 
@@ -83,6 +85,13 @@ impl Message {
             return Ok(None);
         }
         let mut text = format!("{kind} {}", rest.number(4)?);
+        if kind == 'T' {
+            // So many relations, how, and each.
+            text += &format!(" {}", rest.byte()?);
+            while !rest.0.is_empty() {
+                text += &format!(" {}", rest.number(4)?);
+            }
+        }
         while !rest.0.is_empty() {
             text += &format!(" {}", char::from(rest.byte()?));
             for _ in 0..rest.number(2)? {
@@ -130,17 +139,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn decoding(context: &Context) -> Result<Outcome> {
-    let make = "CREATE PUBLICATION everything FOR ALL TABLES;
-        ALTER TABLE caliber_scope REPLICA IDENTITY FULL";
-    let mut desks = desk::open(context, &ENGINES, &ids(&format!("{ROWS}{make}")))?;
-    if desks[0].session.value("SHOW wal_level")?.as_deref() != Some("logical") {
-        return Ok(Outcome::NotCovered(
-            "the server's wal_level is not logical".to_owned(),
-        ));
-    }
+/// A slot for each desk, read by a session of its own.
+fn slots(desks: &mut [Desk]) -> Result<Vec<(Session, String)>> {
     let mut slots = Vec::new();
-    for desk in &mut desks {
+    for desk in desks {
         // What is not flushed yet is not sent yet.
         desk.session.batch("SET synchronous_commit = on")?;
         // Temporary: it goes with its session, or with an ERROR there.
@@ -153,6 +155,68 @@ fn decoding(context: &Context) -> Result<Outcome> {
             .context("a slot")?;
         slots.push((session, slot));
     }
+    Ok(slots)
+}
+
+/// As [`decoding`], a call of every function.
+fn decoding_of_functions(context: &Context) -> Result<usize> {
+    let mut readers: Vec<(Session, String)> = Vec::new();
+    let given: String = entity::all()
+        .iter()
+        .flat_map(|entity| samples::of(*entity))
+        .map(|(call, _)| call.sql())
+        .collect();
+    let make = "CREATE PUBLICATION everything FOR ALL TABLES";
+    each(context, &ENGINES, make, |desks, written| {
+        if readers.is_empty() {
+            readers = slots(desks)?;
+        }
+        // What came before this call is known.
+        for reader in &mut readers {
+            sent(reader)?;
+        }
+        let mut all = Vec::new();
+        for (desk, reader) in desks.iter_mut().zip(&mut readers) {
+            carry_out(desk, written)?;
+            // A lock's process is the session's own.
+            let pid = desk.session.pid()?.to_string();
+            let pid = format!(" {pid}#{}", pid.len());
+            let mut changes: Vec<String> = sent(reader)?
+                .iter()
+                .map(|change| without_made_ids(change, &given).replace(&pid, " <pid>"))
+                .collect();
+            // In which order a statement comes upon its rows is its own affair.
+            changes.sort();
+            all.push(changes);
+        }
+        ensure!(all.iter().all(|changes| *changes == all[0]), "{all:#?}");
+        ensure!(!all[0].is_empty(), "nothing is sent");
+        Ok(())
+    })
+}
+
+/// A change without the ids that no call gave: each engine makes its own.
+fn without_made_ids(change: &str, given: &str) -> String {
+    let words: Vec<&str> = change
+        .split(' ')
+        .map(|word| match word.strip_suffix("#36") {
+            Some(id) if !given.contains(id) => "<made>",
+            _ => word,
+        })
+        .collect();
+    words.join(" ")
+}
+
+fn decoding(context: &Context) -> Result<Outcome> {
+    let make = "CREATE PUBLICATION everything FOR ALL TABLES;
+        ALTER TABLE caliber_scope REPLICA IDENTITY FULL";
+    let mut desks = desk::open(context, &ENGINES, &ids(&format!("{ROWS}{make}")))?;
+    if desks[0].session.value("SHOW wal_level")?.as_deref() != Some("logical") {
+        return Ok(Outcome::NotCovered(
+            "the server's wal_level is not logical".to_owned(),
+        ));
+    }
+    let mut slots = slots(&mut desks)?;
     let mut count = 0;
     for (before, steps) in [
         ("SELECT 1", &[LARGE, BESIDE] as &[Step]),
@@ -198,7 +262,10 @@ fn decoding(context: &Context) -> Result<Outcome> {
             );
         }
     }
-    Ok(Outcome::Passed(format!("{count} changes")))
+    let functions = decoding_of_functions(context)?;
+    Ok(Outcome::Passed(format!(
+        "{functions} functions, {count} changes"
+    )))
 }
 
 fn replica_identity(context: &Context) -> Result<Outcome> {
