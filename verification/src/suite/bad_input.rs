@@ -3,6 +3,7 @@
 
 mod arguments;
 mod duplicates;
+mod missing;
 pub(super) mod rows;
 pub mod stage;
 mod tables;
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Test> {
         ),
     ];
     tests.extend(duplicates::tests());
+    tests.extend(missing::tests());
     tests.extend(tables::tests());
     tests.extend(trees::tests());
     tests
