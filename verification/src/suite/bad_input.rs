@@ -4,6 +4,7 @@
 mod arguments;
 mod broken;
 mod duplicates;
+mod missing;
 pub(super) mod rows;
 pub mod stage;
 mod tables;
@@ -41,6 +42,7 @@ pub fn tests() -> Vec<Test> {
         ),
     ];
     tests.extend(duplicates::tests());
+    tests.extend(missing::tests());
     tests.extend(tables::tests());
     tests.extend(trees::tests());
     tests

@@ -47,11 +47,6 @@ pub(super) fn tests() -> Vec<Test> {
             broken::renamed,
         ),
         Test::new(
-            "bad_input::missing_index",
-            "a missing or invalid index is 55000 on the heap engine; the HINT repairs it; sql works",
-            missing_index,
-        ),
-        Test::new(
             "bad_input::missing_key",
             "without its key the heap engine is 55000, with a HINT that repairs it",
             missing_key,
@@ -255,60 +250,6 @@ fn added(context: &Context) -> Result<Outcome> {
     for sql in created {
         stage.answers(sql, Some("t"))?;
     }
-    stage.verdict()
-}
-
-/// An index, calls that need it, and how it is made again.
-const INDEXES: &[(&str, &[&str])] = &[
-    (
-        "NOT indisunique AND indpred IS NULL AND indrelid = 'caliber_trajectory'::regclass",
-        &["count(*) FROM caliber_trajectory_list_by_status('active')"],
-    ),
-    (
-        "pg_get_expr(indpred, indrelid) ~ 'parent_trajectory_id' AND indrelid = 'caliber_trajectory'::regclass",
-        &[
-            "count(*) FROM caliber_trajectory_list_children('@1')",
-            "caliber_trajectory_update('@5', '{\"parent_trajectory_id\": null}')",
-        ],
-    ),
-    (
-        "pg_get_expr(indpred, indrelid) ~ 'agent_id' AND indrelid = 'caliber_trajectory'::regclass",
-        &["count(*) FROM caliber_trajectory_list_by_agent('@90')"],
-    ),
-];
-
-fn missing_index(context: &Context) -> Result<Outcome> {
-    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
-    all_work(&mut stage, "")?;
-    for (which, calls) in INDEXES {
-        let invalid = format!("UPDATE pg_index SET indisvalid = false WHERE {which}");
-        let dropped = format!(
-            "DO $$ BEGIN EXECUTE 'DROP INDEX ' || (SELECT indexrelid::regclass FROM pg_index WHERE {which}); END $$"
-        );
-        for (broken, repair) in [
-            (&dropped, "SELECT caliber_init()"),
-            (&invalid, "REINDEX TABLE caliber_trajectory"),
-        ] {
-            stage.admin(broken)?;
-            stage.admin(
-                "UPDATE pg_class SET relname = relname WHERE oid = 'caliber_trajectory'::regclass",
-            )?;
-            for call in *calls {
-                check_broken(&mut stage, call)?;
-            }
-            stage.admin(repair)?;
-            for call in *calls {
-                stage.before = "BEGIN".to_owned();
-                for at in 0..3 {
-                    if let Err(error) = stage.send(at, &format!("SELECT {call}"))? {
-                        stage.problem(&format!("* {call} after {repair}\n  {error}"));
-                    }
-                }
-                stage.before = String::new();
-            }
-        }
-    }
-    all_work(&mut stage, "")?;
     stage.verdict()
 }
 
