@@ -1,6 +1,7 @@
 //! Runs tests on servers: several at once, with progress as they finish, and
 //! counts at the end. `cargo test` and `verify run` both come here.
 
+use crate::account;
 use crate::closing;
 use crate::config::{Config, Major};
 use crate::report;
@@ -66,6 +67,8 @@ pub struct Test {
     flavour: Flavour,
     /// Its number among those that the majors of a run share.
     shared: Option<usize>,
+    /// Whether SQL may take over calls of its desks' heap engine.
+    takeovers: bool,
     body: Box<Body>,
 }
 
@@ -81,6 +84,7 @@ impl Test {
             promise: promise.to_owned(),
             flavour: Flavour::Release,
             shared: None,
+            takeovers: false,
             body: Box::new(body),
         }
     }
@@ -91,6 +95,16 @@ impl Test {
     pub fn shared(self, number: usize) -> Self {
         Self {
             shared: Some(number),
+            ..self
+        }
+    }
+
+    /// The same test, in which SQL takes over calls of the heap engine, or in which it
+    /// has none to serve.
+    #[must_use]
+    pub fn with_takeovers(self) -> Self {
+        Self {
+            takeovers: true,
             ..self
         }
     }
@@ -398,8 +412,10 @@ pub fn run_quietly(
 
 /// A test's own mistakes (a panic, as insta's) are failures like any other.
 fn guarded(test: &Test, context: &Context) -> Result<Outcome, String> {
-    match catch_unwind(AssertUnwindSafe(|| (test.body)(context))) {
-        Ok(Ok(outcome)) => Ok(outcome),
+    let result = catch_unwind(AssertUnwindSafe(|| (test.body)(context)));
+    let settled = account::settle(test.takeovers);
+    match result {
+        Ok(Ok(outcome)) => settled.map(|()| outcome),
         Ok(Err(error)) => Err(format!("{error:#}")),
         Err(panic) => Err(words_of(panic.as_ref())),
     }

@@ -1,6 +1,7 @@
 //! One connection, everything as text: what a statement answered, or the
 //! error with all the fields that the wire carries.
 
+use crate::account::Account;
 use crate::probes;
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls, SimpleQueryMessage};
@@ -241,25 +242,31 @@ pub struct Session {
     target: Target,
     /// Whether it is asked for its counters before it ends.
     counted: bool,
+    /// Who else wants to know them.
+    account: Option<Account>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.counted || self.client.is_closed() {
+        if !self.counted {
             return;
         }
         // A session that cannot answer any more has nothing to add.
         let answer = self
-            .run(&format!("ROLLBACK; {}", probes::QUESTION))
+            .run(&format!("ROLLBACK; RESET ROLE; {}", probes::QUESTION))
             .unwrap_or_default();
-        let counters = answer.into_iter().flat_map(|reply| reply.rows);
-        probes::note(
-            &self.target,
-            counters.filter_map(|row| match &row[..] {
+        let counters: Vec<(String, i64)> = answer
+            .into_iter()
+            .flat_map(|reply| reply.rows)
+            .filter_map(|row| match &row[..] {
                 [Some(name), Some(value)] => Some((name.clone(), value.parse().ok()?)),
                 _ => None,
-            }),
-        );
+            })
+            .collect();
+        if let Some(account) = &self.account {
+            account.add(&counters);
+        }
+        probes::note(&self.target, counters.into_iter());
     }
 }
 
@@ -301,10 +308,16 @@ impl Session {
             client,
             target: target.clone(),
             counted: false,
+            account: None,
         };
         session
             .batch("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET synchronous_commit = off")?;
         Ok(session)
+    }
+
+    /// What it has counted when it ends goes to an account too.
+    pub fn account_to(&mut self, account: &Account) {
+        self.account = Some(account.clone());
     }
 
     /// Where this session is connected.

@@ -1,11 +1,13 @@
 //! Desks: the same preparations in a database of its own for each engine and
 //! for the client, for topics that go beyond rows.
 
+use crate::account::Account;
 use crate::judge::{without_moments, Engine};
 use crate::runner::Context;
 use crate::server::Database;
 use crate::session::{shorten, Failure, Reply, ServerError, Session};
 use anyhow::{bail, ensure, Context as _, Result};
+use std::time::{Duration, Instant};
 
 /// Heap, both ways through SPI, and the client.
 pub const ALL: [Engine; 4] = [
@@ -23,6 +25,8 @@ pub struct Desk {
     pub session: Session,
     /// … its database.
     pub database: Database,
+    /// What the sessions of the heap engine must account for.
+    account: Option<Account>,
 }
 
 impl Desk {
@@ -32,10 +36,21 @@ impl Desk {
     /// When the server refuses.
     pub fn another(&self) -> Result<Session> {
         let mut session = self.database.connect()?;
+        if let Some(account) = &self.account {
+            session.account_to(account);
+        }
         for sql in setup(self.engine) {
             session.batch(&sql)?;
         }
         Ok(session)
+    }
+
+    /// As [`await_indexes`].
+    ///
+    /// # Errors
+    /// When one stays older.
+    pub fn await_indexes(&mut self) -> Result<()> {
+        await_indexes(&mut self.session)
     }
 
     /// What this desk sends: the call, or the client's statement for it.
@@ -47,6 +62,26 @@ impl Desk {
             call
         }
     }
+}
+
+/// Waits until the heap engine reads the indexes that were just made. Made beside HOT
+/// chains (`pg_index.indcheckxmin`) they are nobody's while a transaction anywhere on
+/// the server is older, and SQL takes over meanwhile.
+///
+/// # Errors
+/// When one stays older.
+pub fn await_indexes(session: &mut Session) -> Result<()> {
+    const NEW: &str = "SELECT count(*) FROM pg_index WHERE indcheckxmin
+        AND age(xmin) <= age(pg_snapshot_xmin(pg_current_snapshot())::text::xid)";
+    let began = Instant::now();
+    while session.value(NEW)?.as_deref() != Some("0") {
+        ensure!(
+            began.elapsed() < Duration::from_secs(60),
+            "a transaction keeps an index from being read"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// What a session of an engine sends first.
@@ -62,7 +97,9 @@ pub fn setup(engine: Engine) -> Vec<String> {
     ]
 }
 
-/// Opens a desk for each engine, on new clones with the same preparations.
+/// Opens a desk for each engine, on new clones with the same preparations. In the
+/// end the heap engine must have served calls of its desk, and SQL none, unless the
+/// test is one of [`Test::with_takeovers`](crate::runner::Test::with_takeovers).
 ///
 /// # Errors
 /// When a server refuses.
@@ -70,11 +107,16 @@ pub fn open(context: &Context, engines: &[Engine], prepare: &str) -> Result<Vec<
     let mut desks = Vec::new();
     for engine in engines {
         let database = context.server.fresh_database()?;
-        let session = database.connect()?;
+        let mut session = database.connect()?;
+        let account = (*engine == Engine::Heap).then(Account::open);
+        if let Some(account) = &account {
+            session.account_to(account);
+        }
         let mut desk = Desk {
             engine: *engine,
             database,
             session,
+            account,
         };
         for sql in setup(*engine) {
             desk.session.batch(&sql)?;

@@ -36,7 +36,7 @@ pub fn tests() -> Vec<Test> {
             "expiry::rights",
             "lists and searches of artifacts read scopes with the caller's rights and policies; get does not",
             rights,
-        ),
+        ).with_takeovers(),
         Test::new(
             "expiry::scope_closed_after_another_change",
             "a scope that our statement closed over a concurrent change is closed",

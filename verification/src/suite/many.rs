@@ -50,7 +50,7 @@ pub fn tests() -> Vec<Test> {
             "many::duplicates",
             "with on_duplicate = return a retry gives the same ids and writes what is missing",
             duplicates::duplicates,
-        ),
+        ).with_takeovers(),
         Test::new(
             "many::duplicates_in_flight",
             "two sessions that send the same ids wait for each other and get the same ids",
@@ -60,7 +60,7 @@ pub fn tests() -> Vec<Test> {
             "many::every_function",
             "turns, artifacts and messages: order, vetoes, unknown keys, refusals, duplicates",
             kinds::every_function,
-        ),
+        ).with_takeovers(),
         Test::new(
             "many::ten_thousand",
             "10,000 elements in one call, and the backend stays as large as before",

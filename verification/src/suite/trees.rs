@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// All tests of this topic.
 #[must_use]
 pub fn tests() -> Vec<Test> {
-    let mut tests = vec![
+    let mut tests =
+        vec![
         Test::new(
             "trees::roots",
             "a change of parent writes the roots of row and descendants, in one or two statements",
@@ -30,12 +31,12 @@ pub fn tests() -> Vec<Test> {
             "trees::policies",
             "ancestors and descendants are seen without policies, and changed only with them",
             policies,
-        ),
+        ).with_takeovers(),
         Test::new(
             "trees::hidden_row",
             "a row that policies hide is not there: false, whatever the new parent",
             hidden,
-        ),
+        ).with_takeovers(),
         Test::new(
             "trees::deep",
             "10,000 ancestors are allowed, more are 54000, in bounded time",

@@ -21,7 +21,8 @@ pub(super) fn tests() -> Vec<Test> {
             "concurrency::on_duplicate",
             "of two creates with one id the second returns it, or fails as SQL does",
             on_duplicate,
-        ),
+        )
+        .with_takeovers(),
     ]
 }
 

@@ -43,7 +43,8 @@ pub(super) fn tests() -> Vec<Test> {
             "delegations::policies",
             "under row policies: hidden is not there, a forbidden child undoes the move",
             policies,
-        ),
+        )
+        .with_takeovers(),
     ]
 }
 

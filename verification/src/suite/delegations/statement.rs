@@ -19,7 +19,8 @@ pub(super) fn tests() -> Vec<Test> {
             "delegations::vetoes",
             "vetoes and failing checks on either table: as the client's statement",
             vetoes,
-        ),
+        )
+        .with_takeovers(),
     ]
 }
 

@@ -25,12 +25,12 @@ pub(super) fn tests() -> Vec<Test> {
             "locks::policies_of_the_owner",
             "what acquire reads without policies changes nothing for other calls of the session, nor they for it",
             policies_of_the_owner,
-        ),
+        ).with_takeovers(),
         Test::new(
             "locks::policies",
             "hidden rows exclude, and are neither swept nor renewed",
             policies,
-        ),
+        ).with_takeovers(),
     ]
 }
 

@@ -17,7 +17,7 @@ pub fn tests() -> Vec<Test> {
             "messages::notify_says_what_is_stored",
             "one notification for each message that is stored, on the channel of its target, whatever a trigger made of it",
             content,
-        ),
+        ).with_takeovers(),
         Test::new(
             "messages::notify_at_commit_only",
             "listeners hear of a message when it is committed; a rollback, also to a savepoint, takes it back",

@@ -18,12 +18,12 @@ pub fn tests() -> Vec<Test> {
             "messages::policies",
             "row policies of messages and agents decide what is listed, received and purged",
             policies,
-        ),
+        ).with_takeovers(),
         Test::new(
             "messages::read_only",
             "a read-only transaction refuses in PostgreSQL's words",
             read_only,
-        ),
+        ).with_takeovers(),
     ]
 }
 

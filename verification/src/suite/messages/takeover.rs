@@ -13,12 +13,14 @@ pub fn tests() -> Vec<Test> {
             "messages::inheritance",
             "the rows of a child table are listed, received and purged too",
             inheritance,
-        ),
+        )
+        .with_takeovers(),
         Test::new(
             "messages::rules",
             "rules do to a receive, a purge and a send what they do to the client's statements",
             rules,
-        ),
+        )
+        .with_takeovers(),
     ]
 }
 

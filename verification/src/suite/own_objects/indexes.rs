@@ -3,6 +3,7 @@
 
 use super::{same, same_tables, ENGINES};
 use crate::isolation::{run, Options, Script};
+use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
 use crate::suite::desk::{self, Desk};
 use crate::suite::steps::{ids, Id, Moved, Rows, Step, ROWS};
@@ -39,7 +40,9 @@ pub(super) fn tests() -> Vec<Test> {
             "own_objects::index_under_construction",
             "rows written while an index is built CONCURRENTLY are in it",
             under_construction,
-        ),
+        )
+        // Its sessions are those of a schedule, which say by themselves who served.
+        .with_takeovers(),
     ]
 }
 
@@ -120,6 +123,7 @@ fn unique_keys(context: &Context) -> Result<Outcome> {
     for (key, refused) in &KEYS {
         for desk in &mut desks {
             desk.session.batch(key).context(*key)?;
+            desk.await_indexes()?;
         }
         for (name, step) in [
             ("CREATE", &CREATE),
@@ -237,6 +241,7 @@ fn functions(context: &Context) -> Result<Outcome> {
                 "SET own.building = on; {}; SET own.building = off",
                 object.replace("SIBLINGS", &own)
             ))?;
+            desk.await_indexes()?;
         }
         for step in [&CREATE, &OTHER, &RENAME, &TOKENS, &BOTH, &CLOSE] {
             let answer = same(&mut desks, step).with_context(|| object.to_owned())?;
@@ -338,6 +343,7 @@ fn ours_changed(context: &Context) -> Result<Outcome> {
     ] {
         for desk in &mut desks {
             desk.session.batch(&change)?;
+            desk.await_indexes()?;
         }
         for step in lists.iter().chain([&TOKENS]) {
             let answer = same(&mut desks, step).context(change.clone())?;
@@ -352,8 +358,10 @@ fn ours_changed(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-/// An index is built CONCURRENTLY while others write: before it is ready, and
-/// while it is being validated.
+/// How many calls of a session were the heap engine's.
+const SERVED: &str = "SELECT sum(value) FILTER (WHERE name = 'calls.heap') || ' of ' || sum(value)
+    FROM caliber_counters() WHERE name LIKE 'calls.%'";
+
 /// An index that is built, and what is found by it afterwards.
 const BUILT: [(&str, &str, &str); 4] = [
     (
@@ -378,6 +386,8 @@ const BUILT: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// An index is built CONCURRENTLY while others write: before it is ready, and
+/// while it is being validated.
 fn under_construction(context: &Context) -> Result<Outcome> {
     for mut desk in desk::open(context, &ENGINES, &ids(ROWS))? {
         for (index, found, count) in BUILT {
@@ -417,9 +427,15 @@ fn built(desk: &mut Desk, index: &str, found: &str, count: &str) -> Result<()> {
         .step(0, "COMMIT")
         .step(2, &say(&RENAME))
         .step(2, &scope('2'))
+        .step(2, SERVED)
         .step(3, "COMMIT");
     let transcript = run(&desk.database.target, &script, Options::default())?;
     ensure!(transcript.waited(1), "the index did not wait\n{transcript}");
+    let served = transcript.answer(8).and_then(|answer| answer.value());
+    ensure!(
+        desk.engine != Engine::Heap || served == Some("4 of 4"),
+        "the heap engine did not serve: {served:?}\n{transcript}"
+    );
     let name = desk.engine.name();
     let seen = desk.session.value(
         "SELECT indisvalid::text || (SELECT count(*) FROM caliber_check()) ||

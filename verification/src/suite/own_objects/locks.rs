@@ -50,6 +50,7 @@ fn lock_of_an_update(context: &Context) -> Result<Outcome> {
     ] {
         for desk in &mut desks {
             desk.session.batch(index)?;
+            desk.await_indexes()?;
         }
         for step in [&NAME, &SAME_NAME, &PURPOSE, &DELETE] {
             let mut answers = Vec::new();

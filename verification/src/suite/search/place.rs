@@ -13,7 +13,8 @@ pub(super) fn tests() -> Vec<Test> {
             "search::settings",
             "settings are the caller's again after a search, and after one that failed",
             settings,
-        ),
+        )
+        .with_takeovers(),
         Test::new(
             "search::pgvector_elsewhere",
             "pgvector may be in any schema, and what is in the search_path captures nothing",
@@ -23,7 +24,8 @@ pub(super) fn tests() -> Vec<Test> {
             "search::rights",
             "a search needs SELECT; under policies it finds k of the rows that they show",
             rights,
-        ),
+        )
+        .with_takeovers(),
         Test::new(
             "search::other_indexes",
             "only a valid HNSW index of just that dimension serves, whatever its name",
