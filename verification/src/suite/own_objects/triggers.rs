@@ -131,6 +131,9 @@ CREATE UNIQUE INDEX own_nulls ON caliber_conflict (agent_a_id, agent_b_id, confl
 CREATE INDEX own_array ON caliber_message ((ARRAY[priority, message_type]));
 CREATE INDEX own_hash_of_few ON caliber_delegation USING hash (status);
 CREATE INDEX own_status ON caliber_handoff (status DESC) WHERE status <> 'accepted';
+CREATE INDEX own_until ON caliber_lock USING brin (expires_at) WITH (pages_per_range = 1);
+CREATE INDEX own_mode ON caliber_lock ((level || mode), resource_id) WHERE expires_at < 'infinity';
+CREATE INDEX own_kind ON caliber_lock USING hash (resource_type);
 ";
 
 /// Each table gets row triggers before and after, and a statement trigger that
@@ -181,10 +184,6 @@ fn every_function(context: &Context) -> Result<Outcome> {
     let (mut calls, mut lines) = (0, 0);
     for entity in entity::all() {
         let name = entity.table().entity;
-        // What an acquire sweeps and a commit removes is no statement's.
-        if name == "lock" {
-            continue;
-        }
         let mut steps: Vec<Step> = samples::of(*entity)
             .into_iter()
             .map(|(call, _)| Step::Call(call))
@@ -207,6 +206,13 @@ fn every_function(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{calls} calls, {lines} lines")))
 }
 
+/// A DELETE of a lock of a transaction: each call is one, so that nobody releases them.
+fn is_removed_at_commit(line: &str) -> bool {
+    line.starts_with("caliber_lock ")
+        && line.contains(" DELETE (")
+        && line.contains(",transaction,")
+}
+
 /// Nothing is wrong with the indexes, and all diaries say the same.
 fn same_diaries(bench: &mut Bench) -> Result<usize> {
     let mut diaries = Vec::new();
@@ -215,7 +221,12 @@ fn same_diaries(bench: &mut Bench) -> Result<usize> {
             let found = judge.look("SELECT f::text FROM caliber_check() f")?;
             ensure!(found.is_empty(), "{found:?}");
         }
-        let lines = judge.look("SELECT line FROM diary ORDER BY n")?;
+        let mut lines = judge.look("SELECT line FROM diary ORDER BY n")?;
+        // No trigger fires for what a commit removes (`api.md`, Lock); the client, who
+        // has only DELETE for it, cannot help that.
+        if judge.engine == Engine::Client {
+            lines.retain(|line| !line.as_deref().is_some_and(is_removed_at_commit));
+        }
         diaries.push((judge.engine, in_order(lines)));
     }
     let Some((_, client)) = diaries.pop() else {
