@@ -236,6 +236,15 @@ impl Table {
         &self.columns[self.position(column)]
     }
 
+    /// Whether a statement names the table itself.
+    #[must_use]
+    pub fn is_named_in(&self, sql: &str) -> bool {
+        sql.match_indices(self.name).any(|(at, _)| {
+            let next = sql[at + self.name.len()..].chars().next();
+            !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        })
+    }
+
     /// Whether a column takes the wall clock.
     #[must_use]
     pub fn has_wall(&self) -> bool {

@@ -57,9 +57,10 @@ pub const LIVE: &str = "CASE \
     THEN x.created_at + substr(x.ttl, 10)::float8 * interval '1 ms' > clock_timestamp() \
     ELSE true END";
 
-/// The same for an artifact, whose scope counts too.
+/// The same for an artifact, whose scope counts too: one that a policy hides is not
+/// seen to be closed.
 pub const LIVE_IN_SCOPE: &str = "CASE WHEN x.ttl IN ('scope', 'ephemeral') \
-    THEN (SELECT s.is_active FROM caliber_scope s WHERE s.scope_id = x.scope_id AND s IS DISTINCT FROM NULL) ELSE true END";
+    THEN coalesce((SELECT s.is_active FROM caliber_scope s WHERE s.scope_id = x.scope_id AND s IS DISTINCT FROM NULL), true) ELSE true END";
 
 const OF_NOTE: [&str; 10] = [
     "persistent",

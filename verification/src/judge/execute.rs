@@ -8,7 +8,7 @@ use super::outcome::{Mismatch, Outcome};
 use super::walk::{engine_statement, entities_of, Judged, Walk};
 use super::Engine;
 use crate::entity::{self, Entity, Kind};
-use crate::model::{self, Expect, Row};
+use crate::model::{self, Client, Expect, Row};
 use crate::plan::{Call, Plan, Step, Weave};
 use std::time::Duration;
 
@@ -33,12 +33,39 @@ type Agreed = Result<(), Box<Mismatch>>;
 /// The first step at which judges or model disagree. The bench must then be
 /// reset with `failed`.
 pub fn execute(bench: &mut Bench, plan: &Plan) -> Result<Stats, Box<Mismatch>> {
+    execute_watched(bench, plan, false, &mut |_, _| Ok(()))
+}
+
+/// A call that has been made, for somebody who looks on.
+pub struct Done<'a> {
+    /// The call.
+    pub call: &'a Call,
+    /// The client's statements for it, none where the model alone judged it.
+    pub client: &'a [String],
+}
+
+/// Looks on after each call; what it finds wrong ends the plan.
+pub type Onlooker<'a> = dyn FnMut(&mut Bench, &Done<'_>) -> Result<(), String> + 'a;
+
+/// Carries out a plan, and shows each call afterwards. Among `strangers`, rows (or
+/// rules) that the model does not know, the client's statements alone are the judge.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_watched(
+    bench: &mut Bench,
+    plan: &Plan,
+    strangers: bool,
+    onlooker: &mut Onlooker<'_>,
+) -> Result<Stats, Box<Mismatch>> {
     for judge in &mut bench.judges {
         judge.clock.clear();
     }
     let mut run = Run {
         bench,
         plan,
+        strangers,
+        onlooker,
         walk: Walk::new(plan),
         entities: entities_of(plan),
         step: 0,
@@ -55,16 +82,18 @@ pub fn execute(bench: &mut Bench, plan: &Plan) -> Result<Stats, Box<Mismatch>> {
     Ok(run.stats)
 }
 
-struct Run<'a> {
+struct Run<'a, 'b> {
     bench: &'a mut Bench,
     plan: &'a Plan,
+    strangers: bool,
+    onlooker: &'a mut Onlooker<'b>,
     walk: Walk,
     entities: Vec<&'static dyn Entity>,
     step: usize,
     stats: Stats,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// `caliber.on_duplicate` for the case. The bench remembers it, since it
     /// seldom changes.
     fn on_duplicate(&mut self, wanted: bool) -> Agreed {
@@ -214,12 +243,29 @@ impl Run<'_> {
             }
         }
         self.compare(&statement, &judgement.judged, weave, &outcomes)?;
-        if fails {
+        self.show(&statement, calls, &judgement.judged)?;
+        let raised = outcomes
+            .iter()
+            .any(|(_, outcome)| outcome.iter().any(|one| one.sqlstate().is_some()));
+        if fails || raised {
             self.stats.errors += 1;
         } else {
             self.stats.calls += calls.len() as u64;
             self.stats.committed |= symbol.is_some();
             self.walk.keep(judgement.after);
+        }
+        Ok(())
+    }
+
+    /// Shows the onlooker each call of a step.
+    fn show(&mut self, statement: &str, calls: &[Call], judged: &[Judged]) -> Agreed {
+        for (call, one) in calls.iter().zip(judged) {
+            let client = match &one.verdict.client {
+                Client::Statements(statements, _) => statements.as_slice(),
+                Client::Model => &[],
+            };
+            (self.onlooker)(self.bench, &Done { call, client })
+                .map_err(|why| self.mismatch(statement, &why, vec![], None))?;
         }
         Ok(())
     }
@@ -262,8 +308,8 @@ impl Run<'_> {
             }
         }
         match answers::meet(judged, reference) {
-            Ok(()) => Ok(()),
-            Err(why) => disagree(&why),
+            Err(why) if !self.strangers => disagree(&why),
+            _ => Ok(()),
         }
     }
 
@@ -289,9 +335,10 @@ impl Run<'_> {
                 .collect();
             let expect = Expect::Rows(rows);
             let differ = answers.windows(2).any(|pair| pair[0].1 != pair[1].1);
-            let unexpected = answers
-                .first()
-                .is_some_and(|(_, outcome)| answers::meets(table, &expect, outcome).is_err());
+            let unexpected = !self.strangers
+                && answers
+                    .first()
+                    .is_some_and(|(_, outcome)| answers::meets(table, &expect, outcome).is_err());
             if differ || unexpected {
                 let why = if differ {
                     "the tables differ"

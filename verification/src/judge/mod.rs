@@ -12,7 +12,7 @@ mod walk;
 
 pub use bench::{Bench, Judge};
 pub use clock::without_moments;
-pub use execute::{execute, Stats};
+pub use execute::{execute, execute_watched, Done, Onlooker, Stats};
 pub use outcome::{Mismatch, Outcome};
 pub use walk::{script, ScriptLine};
 

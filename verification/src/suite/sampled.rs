@@ -127,7 +127,7 @@ fn choose(entity: &'static dyn Entity, calls: &[(Call, World)]) -> BTreeMap<usiz
             continue;
         };
         let touched: Vec<&Table> = tables()
-            .filter(|table| client.iter().any(|sql| mentions(sql, table.name)))
+            .filter(|table| client.iter().any(|sql| table.is_named_in(sql)))
             .collect();
         let key = (
             function.name,
@@ -152,14 +152,6 @@ fn choose(entity: &'static dyn Entity, calls: &[(Call, World)]) -> BTreeMap<usiz
         });
     }
     chosen.into_values().collect()
-}
-
-/// Whether a statement names the table itself.
-fn mentions(sql: &str, table: &str) -> bool {
-    sql.match_indices(table).any(|(at, _)| {
-        let next = sql[at + table.len()..].chars().next();
-        !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
-    })
 }
 
 /// SQL with the schemas of its names written out, where others come first.

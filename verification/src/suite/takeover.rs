@@ -1,8 +1,11 @@
 //! Takeovers: where the heap engine must not act alone, the sql engine does the
 //! whole call, counts it, and the result is the client's.
 
+mod cases;
+mod tables;
+
 use super::desk::{self, Desk};
-use super::steps::{counters, ids, say, tables, Id, Moved, Rows, Step, ROWS, SESSION};
+use super::steps::{counters, ids, say, tables as rows_of, Id, Moved, Rows, Step, ROWS, SESSION};
 use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
 use crate::session::Session;
@@ -52,7 +55,9 @@ pub fn tests() -> Vec<Test> {
         "a table with a column in which texts of other bytes are equal is left to SQL",
         collation,
     ));
-    tests
+    tests.extend(tables::tests());
+    tests.extend(cases::tests());
+    tests.into_iter().map(Test::with_takeovers).collect()
 }
 
 struct Cause {
@@ -148,16 +153,21 @@ static CAUSES: [Cause; 5] = [
 
 /// What was counted since, without zeros and without rare paths.
 fn counted(session: &mut Session, before: &BTreeMap<String, i64>) -> Result<Vec<(String, i64)>> {
-    Ok(counters(session)?
-        .into_iter()
+    Ok(growth(before, &counters(session)?))
+}
+
+/// What one count has more than another.
+fn growth(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> Vec<(String, i64)> {
+    after
+        .iter()
         .map(|(name, value)| {
-            let old = before.get(&name).copied().unwrap_or(0);
-            (name, value - old)
+            let old = before.get(name).copied().unwrap_or(0);
+            (name.clone(), value - old)
         })
         .filter(|(name, value)| {
             *value != 0 && (name.starts_with("calls.") || name.starts_with("takeover."))
         })
-        .collect())
+        .collect()
 }
 
 fn take_over(context: &Context, cause: &Cause) -> Result<Outcome> {
@@ -189,9 +199,9 @@ fn take_over(context: &Context, cause: &Cause) -> Result<Outcome> {
         (cause.counter.to_owned(), calls),
     ];
     ensure!(seen == expected, "counted {seen:?}, not {expected:?}");
-    let after = tables(&mut desks[0], cause.look)?;
+    let after = rows_of(&mut desks[0], cause.look)?;
     ensure!(
-        after == tables(&mut desks[1], cause.look)?,
+        after == rows_of(&mut desks[1], cause.look)?,
         "the tables differ: {after:#?}"
     );
     let effect = desks[0].session.value(&ids(cause.effect))?;
@@ -345,7 +355,7 @@ fn on_duplicate(context: &Context) -> Result<Outcome> {
     ];
     ensure!(seen == expected, "counted {seen:?}");
     let look = "SELECT count(*) FROM caliber_scope";
-    let (left, right) = (tables(&mut desks[0], look)?, tables(&mut desks[1], look)?);
+    let (left, right) = (rows_of(&mut desks[0], look)?, rows_of(&mut desks[1], look)?);
     ensure!(left == right, "{left:#?}\n{right:#?}");
     // Without an id, and everything else: the heap engine.
     let before = counters(&mut desks[0].session)?;
