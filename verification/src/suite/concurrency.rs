@@ -9,11 +9,11 @@ use crate::isolation::{run, Answer, Options, Script, Transcript};
 use crate::judge::{without_moments, Engine};
 use crate::plan::Isolation;
 use crate::runner::{Context, Outcome, Test};
-use crate::session::{Failure, Session};
+use crate::session::Failure;
 use anyhow::{bail, ensure, Context as _, Result};
 use cases::{Case, Do, CASES, ROWS};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All tests of this topic.
 #[must_use]
@@ -280,9 +280,10 @@ fn terminated(context: &Context) -> Result<Outcome> {
             desk.session.batch(&ids(0, "BEGIN; UPDATE caliber_scope SET name = 'kept' WHERE scope_id = '@8'; DELETE FROM caliber_scope WHERE scope_id = '@9'; DELETE FROM caliber_scope; DELETE FROM caliber_trajectory"))?;
             let sql = text(desk.engine, 0, call);
             let waiting = std::thread::spawn(move || other.run(&sql).map(drop));
-            wait_for(
+            desk::until(
                 &mut desk.session,
                 &format!("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND NOT granted)"),
+                Duration::from_secs(10),
             )?;
             desk.session
                 .batch(&format!("SELECT pg_terminate_backend({pid}, 10000)"))?;
@@ -307,18 +308,6 @@ fn terminated(context: &Context) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Passed(String::new()))
-}
-
-fn wait_for(session: &mut Session, question: &str) -> Result<()> {
-    let began = Instant::now();
-    while session.value(question)?.as_deref() != Some("t") {
-        ensure!(
-            began.elapsed() < Duration::from_secs(10),
-            "never: {question}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
 
 fn ddl(context: &Context) -> Result<Outcome> {

@@ -71,15 +71,20 @@ impl Desk {
 /// # Errors
 /// When one stays older.
 pub fn await_indexes(session: &mut Session) -> Result<()> {
-    const NEW: &str = "SELECT count(*) FROM pg_index WHERE indcheckxmin
+    const OLD: &str = "SELECT count(*) = 0 FROM pg_index WHERE indcheckxmin
         AND age(xmin) <= age(pg_snapshot_xmin(pg_current_snapshot())::text::xid)";
+    until(session, OLD, Duration::from_secs(60))
+}
+
+/// Asks until a session says yes.
+///
+/// # Errors
+/// When it has not done so by then.
+pub fn until(session: &mut Session, question: &str, patience: Duration) -> Result<()> {
     let began = Instant::now();
-    while session.value(NEW)?.as_deref() != Some("0") {
-        ensure!(
-            began.elapsed() < Duration::from_secs(60),
-            "a transaction keeps an index from being read"
-        );
-        std::thread::sleep(Duration::from_millis(5));
+    while session.value(question)?.as_deref() != Some("t") {
+        ensure!(began.elapsed() < patience, "never: {question}");
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }

@@ -9,9 +9,10 @@ mod races;
 use crate::faults;
 use crate::runner::{Context, Outcome, Test};
 use crate::session::Session;
+use crate::suite::desk;
 use anyhow::{ensure, Result};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All tests of this topic.
 #[must_use]
@@ -64,15 +65,7 @@ SELECT caliber_artifact_create('@1', '@e', 'fact', 'artifact', 'content', id => 
 
 /// Asks until a session says yes.
 fn until(session: &mut Session, question: &str) -> Result<()> {
-    let began = Instant::now();
-    while session.value(question)?.as_deref() != Some("t") {
-        ensure!(
-            began.elapsed() < Duration::from_secs(20),
-            "never: {question}"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
+    desk::until(session, question, Duration::from_secs(20))
 }
 
 /// Heap and indexes agree, rows keep their rules.

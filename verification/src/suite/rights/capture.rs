@@ -136,6 +136,20 @@ fn same(stage: &mut Stage, case: &Case, paths: &[&str], setting: &str, wanted: &
     Ok(())
 }
 
+/// Under each path every engine answers as a session without traps does.
+fn as_without(stage: &mut Stage, case: &Case, paths: &[&str]) -> Result<()> {
+    let client = stage.sessions.len() - 1;
+    for setting in settings(case) {
+        let good = format!("SET LOCAL caliber.on_duplicate = {setting}");
+        let wanted = answer(stage, client, case, &good, &in_public(&case.sql()))?;
+        if wanted.starts_with("Err") {
+            stage.problem(&format!("* {}\n  {wanted}", case.sql()));
+        }
+        same(stage, case, paths, setting, &wanted)?;
+    }
+    Ok(())
+}
+
 fn capture(context: &Context) -> Result<Outcome> {
     let mut stage = Stage::open(context.server.fresh_database()?, &evil())?;
     let mut caught = 0;
@@ -144,14 +158,7 @@ fn capture(context: &Context) -> Result<Outcome> {
     let paths = [first, "public", "evil, pg_catalog, public, pg_temp", "''"];
     walk_all(context, &mut stage, |stage, case| {
         let client = stage.sessions.len() - 1;
-        for setting in settings(case) {
-            let good = format!("SET LOCAL caliber.on_duplicate = {setting}");
-            let wanted = answer(stage, client, case, &good, &in_public(&case.sql()))?;
-            if wanted.starts_with("Err") {
-                stage.problem(&format!("* {}\n  {wanted}", case.sql()));
-            }
-            same(stage, case, &paths, setting, &wanted)?;
-        }
+        as_without(stage, case, &paths)?;
         // The client's own statement is captured: the traps are where they must be.
         let bad = format!("SET LOCAL search_path = {first}");
         let seen = answer(stage, client, case, &bad, &case.statements())?;
@@ -205,15 +212,7 @@ fn temporary(context: &Context) -> Result<Outcome> {
     }
     let paths = ["public", "pg_temp, public"];
     walk_all(context, &mut stage, |stage, case| {
-        for setting in settings(case) {
-            let good = format!("SET LOCAL caliber.on_duplicate = {setting}");
-            let wanted = answer(stage, client, case, &good, &in_public(&case.sql()))?;
-            if wanted.starts_with("Err") {
-                stage.problem(&format!("* {}\n  {wanted}", case.sql()));
-            }
-            same(stage, case, &paths, setting, &wanted)?;
-        }
-        Ok(())
+        as_without(stage, case, &paths)
     })?;
     stage.before = "BEGIN".to_owned();
     let kept: Vec<String> = tables()

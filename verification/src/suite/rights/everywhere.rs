@@ -190,23 +190,7 @@ fn definer(stage: &mut Stage, case: &Case) -> Result<()> {
 fn in_workers(context: &Context) -> Result<Outcome> {
     let mut stage = Stage::open(context.server.fresh_database()?, "")?;
     roles(&mut stage, &[NOBODY])?;
-    let setting = if context.major >= 16 {
-        "debug_parallel_query"
-    } else {
-        "force_parallel_mode"
-    };
-    stage.admin(&format!(
-        "CREATE SCHEMA ours; CREATE SCHEMA plain; GRANT USAGE ON SCHEMA ours, plain TO {NOBODY}"
-    ))?;
-    // The same name for both, so that the CONTEXT is the same.
-    for (engine, session) in &mut stage.sessions {
-        let schema = if *engine == Engine::Client {
-            "plain"
-        } else {
-            "ours"
-        };
-        session.batch(&format!("SET search_path = {schema}, public"))?;
-    }
+    let setting = super::order::workers(context, &mut stage, NOBODY)?;
     let call = "SELECT f()";
     walk_all(context, &mut stage, |stage, case| {
         let reads = matches!(case.function.kind, Kind::Get | Kind::List);

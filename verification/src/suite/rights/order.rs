@@ -161,18 +161,12 @@ fn climb(stage: &mut Stage, ladder: &Ladder) -> Result<()> {
     Ok(())
 }
 
-/// Calls and the client's statements, each in a function that claims to be
-/// parallel safe, so that a worker carries it out.
-fn parallel(context: &Context) -> Result<Outcome> {
-    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
-    roles(&mut stage, &["verify_stranger"])?;
-    let setting = if context.major >= 16 {
-        "debug_parallel_query"
-    } else {
-        "force_parallel_mode"
-    };
-    stage.admin("CREATE SCHEMA ours; CREATE SCHEMA plain; GRANT USAGE ON SCHEMA ours, plain TO verify_stranger")?;
-    // The same names for both, so that the CONTEXT is the same.
+/// Schemas for functions of the same name, `ours` for the engines and `plain` for the client, so
+/// that the CONTEXT of their errors is the same; and the setting that makes a worker carry them out.
+pub(super) fn workers(context: &Context, stage: &mut Stage, role: &str) -> Result<&'static str> {
+    stage.admin(&format!(
+        "CREATE SCHEMA ours; CREATE SCHEMA plain; GRANT USAGE ON SCHEMA ours, plain TO {role}"
+    ))?;
     for (engine, session) in &mut stage.sessions {
         let schema = if *engine == Engine::Client {
             "plain"
@@ -181,6 +175,19 @@ fn parallel(context: &Context) -> Result<Outcome> {
         };
         session.batch(&format!("SET search_path = {schema}, public"))?;
     }
+    Ok(if context.major >= 16 {
+        "debug_parallel_query"
+    } else {
+        "force_parallel_mode"
+    })
+}
+
+/// Calls and the client's statements, each in a function that claims to be
+/// parallel safe, so that a worker carries it out.
+fn parallel(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    roles(&mut stage, &["verify_stranger"])?;
+    let setting = workers(context, &mut stage, "verify_stranger")?;
     for (number, need) in super::needs::all().iter().enumerate() {
         let call = format!("SELECT {}", need.call);
         let statement = need.client.rsplit("; ").next().unwrap_or_default();
