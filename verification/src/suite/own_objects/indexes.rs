@@ -66,6 +66,11 @@ const BACK: Step = Step(
     "UPDATE caliber_scope SET name = 'hidden' WHERE scope_id = '@8'",
     Moved,
 );
+const LATE: Step = Step(
+    "caliber_scope_update('@1', '{\"name\": \"late\"}')",
+    "UPDATE caliber_scope SET name = 'late' WHERE scope_id = '@1'",
+    Moved,
+);
 const CLOSE: Step = Step(
     "caliber_scope_close('@8')",
     "UPDATE caliber_scope SET is_active = false, closed_at = now() WHERE scope_id = '@8' AND is_active IS NOT DISTINCT FROM true",
@@ -362,38 +367,56 @@ fn ours_changed(context: &Context) -> Result<Outcome> {
 const SERVED: &str = "SELECT sum(value) FILTER (WHERE name = 'calls.heap') || ' of ' || sum(value)
     FROM caliber_counters() WHERE name LIKE 'calls.%'";
 
+/// Says yes when the build has looked at the table for the last time. What was written before, it
+/// has added by itself; what is written from here on is in the index only by its writer.
+const LOOKED_TWICE: &str = "SELECT count(*) = 1 FROM pg_stat_progress_create_index
+    WHERE datname = current_database() AND phase = 'waiting for old snapshots'";
+
+/// The same, as a step of a script: waits for it.
+fn until_looked_twice() -> String {
+    format!(
+        "DO $$ BEGIN
+            FOR n IN 1 .. 6000 LOOP
+                IF ({LOOKED_TWICE}) THEN RETURN; END IF;
+                PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
+            END LOOP;
+            RAISE 'the build never waits for old snapshots';
+        END $$"
+    )
+}
+
 /// An index that is built, and what is found by it afterwards.
 const BUILT: [(&str, &str, &str); 4] = [
     (
         "UNIQUE INDEX CONCURRENTLY own ON caliber_scope ((name || scope_id::text))",
-        "name || scope_id::text = ANY (ARRAY['new@1', 'new@2', 'hidden@8', 'eight@9'])",
-        "4",
+        "name || scope_id::text = ANY (ARRAY['late@1', 'new@2', 'new@3', 'hidden@8', 'eight@9'])",
+        "5",
     ),
     (
-        "INDEX CONCURRENTLY own ON caliber_scope (token_budget) WHERE name IN ('new', 'eight')",
-        "name IN ('new', 'eight') AND token_budget > 0",
-        "3",
+        "INDEX CONCURRENTLY own ON caliber_scope (token_budget) WHERE name IN ('new', 'eight', 'late')",
+        "name IN ('new', 'eight', 'late') AND token_budget > 0",
+        "4",
     ),
     (
         "UNIQUE INDEX CONCURRENTLY own ON caliber_scope (name, scope_id) INCLUDE (purpose)",
-        "name IN ('new', 'hidden', 'eight')",
-        "4",
+        "name IN ('new', 'hidden', 'eight', 'late')",
+        "5",
     ),
     (
         "INDEX CONCURRENTLY own ON caliber_scope USING gin ((ARRAY[name]))",
-        "ARRAY[name] && ARRAY['new', 'hidden', 'eight']",
-        "4",
+        "ARRAY[name] && ARRAY['new', 'hidden', 'eight', 'late']",
+        "5",
     ),
 ];
 
-/// An index is built CONCURRENTLY while others write: before it is ready, and
-/// while it is being validated.
+/// An index is built CONCURRENTLY while others write: before it is ready, before it is
+/// validated, and when nobody but they can fill it.
 fn under_construction(context: &Context) -> Result<Outcome> {
     for mut desk in desk::open(context, &ENGINES, &ids(ROWS))? {
         for (index, found, count) in BUILT {
             built(&mut desk, index, &ids(found), count).with_context(|| index.to_owned())?;
             desk.session.batch(&ids(
-                "DROP INDEX own; DELETE FROM caliber_scope WHERE scope_id IN ('@1', '@2');
+                "DROP INDEX own; DELETE FROM caliber_scope WHERE scope_id IN ('@1', '@2', '@3');
                 UPDATE caliber_scope SET name = CASE scope_id WHEN '@8' THEN 'eight' ELSE 'hidden' END",
             ))?;
         }
@@ -418,7 +441,8 @@ fn built(desk: &mut Desk, index: &str, found: &str, count: &str) -> Result<()> {
             "BEGIN; UPDATE caliber_scope SET purpose = 'held' WHERE scope_id = '@{id}'"
         ))
     };
-    let script = Script::new(4, &setup)
+    let script = Script::new(5, &setup)
+        .step(4, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
         .step(0, &hold('9'))
         .step(1, &format!("CREATE {index}"))
         .step(2, &say(&BACK))
@@ -427,13 +451,17 @@ fn built(desk: &mut Desk, index: &str, found: &str, count: &str) -> Result<()> {
         .step(0, "COMMIT")
         .step(2, &say(&RENAME))
         .step(2, &scope('2'))
+        .step(3, "COMMIT")
+        .step(2, &until_looked_twice())
+        .step(2, &scope('3'))
+        .step(2, &say(&LATE))
         .step(2, SERVED)
-        .step(3, "COMMIT");
+        .step(4, "COMMIT");
     let transcript = run(&desk.database.target, &script, Options::default())?;
-    ensure!(transcript.waited(1), "the index did not wait\n{transcript}");
-    let served = transcript.answer(8).and_then(|answer| answer.value());
+    ensure!(transcript.waited(2), "the index did not wait\n{transcript}");
+    let served = transcript.answer(13).and_then(|answer| answer.value());
     ensure!(
-        desk.engine != Engine::Heap || served == Some("4 of 4"),
+        desk.engine != Engine::Heap || served == Some("6 of 6"),
         "the heap engine did not serve: {served:?}\n{transcript}"
     );
     let name = desk.engine.name();
@@ -443,7 +471,7 @@ fn built(desk: &mut Desk, index: &str, found: &str, count: &str) -> Result<()> {
         FROM pg_index WHERE indexrelid = 'own'::regclass",
     )?;
     ensure!(
-        seen.as_deref() == Some("true0new new hidden eight"),
+        seen.as_deref() == Some("true0late new new hidden eight"),
         "{name}: {seen:?}\n{transcript}"
     );
     // By this index and no other: the rest lead nowhere.
