@@ -6,7 +6,7 @@ use super::desk::{self, Desk};
 use crate::judge::Engine;
 use crate::runner::{Context, Outcome, Test};
 use crate::server::SMALL;
-use anyhow::{bail, ensure, Result};
+use anyhow::{bail, ensure, Context as _, Result};
 
 /// All tests.
 #[must_use]
@@ -51,7 +51,11 @@ const PLACES: [(&str, &str); 2] = [
 ];
 
 fn disk_full(context: &Context) -> Result<Outcome> {
-    let mut desks = desk::open(context, &ENGINES, ROWS)?;
+    let prepare = format!(
+        "{ROWS} {ARTIFACT};
+        SELECT caliber_agent_register('worker', id => '00000000-0000-7000-8000-000000000009');"
+    );
+    let mut desks = desk::open(context, &ENGINES, &prepare)?;
     let Some(first) = desks.first_mut() else {
         bail!("no desks")
     };
@@ -91,10 +95,111 @@ fn disk_full(context: &Context) -> Result<Outcome> {
             desk.session.batch("TRUNCATE caliber_turn")?;
         }
     }
+    for desk in &mut desks {
+        for what in &ONCE {
+            refused_once(desk, what)
+                .with_context(|| format!("{}: {}", desk.engine.name(), what.place))?;
+        }
+    }
     Ok(Outcome::Passed(format!(
-        "turns until then: {}",
-        words.join(", ")
+        "turns until then: {}; {} other calls",
+        words.join(", "),
+        ONCE.len()
     )))
+}
+
+/// A call that needs a new page at once.
+struct Once {
+    /// What has no space.
+    place: &'static str,
+    /// The table of the call.
+    table: &'static str,
+    call: &'static str,
+    /// None: it is judged by what is left.
+    client: Option<&'static str>,
+}
+
+const ARTIFACT: &str = "SELECT caliber_artifact_create('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000002',
+    'fact', 'n', 'short', id => '00000000-0000-7000-8000-000000000003')";
+
+const ONCE: [Once; 5] = [
+    Once {
+        place: "TABLE caliber_artifact",
+        table: "caliber_artifact",
+        call: "SELECT caliber_artifact_update('00000000-0000-7000-8000-000000000003',
+            jsonb_build_object('content', (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 12500) n)))",
+        client: Some("UPDATE caliber_artifact SET content = t, content_hash = sha256(convert_to(t, 'UTF8')), updated_at = now()
+            FROM (SELECT string_agg(md5(n::text), '') AS t FROM generate_series(1, 12500) n) c
+            WHERE artifact_id = '00000000-0000-7000-8000-000000000003'"),
+    },
+    Once {
+        place: "INDEX caliber_note_source_trajectory_ids_idx",
+        table: "caliber_note",
+        call: "SELECT caliber_note_create('fact', 't', 'c', '{00000000-0000-7000-8000-000000000001}')",
+        client: Some("INSERT INTO caliber_note (note_type, title, content, content_hash, source_trajectory_ids)
+            VALUES ('fact', 't', 'c', sha256('c'), '{00000000-0000-7000-8000-000000000001}')"),
+    },
+    Once {
+        place: "TABLE caliber_lock",
+        table: "caliber_lock",
+        call: "SELECT caliber_lock_acquire('00000000-0000-7000-8000-000000000009', 'file', '00000000-0000-7000-8000-000000000001', level => 'lease')",
+        client: None,
+    },
+    Once {
+        place: "TABLE caliber_lock",
+        table: "caliber_lock",
+        call: "SELECT caliber_lock_acquire('00000000-0000-7000-8000-000000000009', 'file', '00000000-0000-7000-8000-000000000001', level => 'session')",
+        client: None,
+    },
+    Once {
+        place: "TABLE caliber_lock",
+        table: "caliber_lock",
+        call: "SELECT caliber_lock_acquire('00000000-0000-7000-8000-000000000009', 'file', '00000000-0000-7000-8000-000000000001', level => 'transaction')",
+        client: None,
+    },
+];
+
+/// The call finds no space, leaves nothing, and succeeds when there is some.
+fn refused_once(desk: &mut Desk, what: &Once) -> Result<()> {
+    let sql = match what.client {
+        Some(client) => desk.text(what.call, client),
+        None if desk.engine == Engine::Client => return Ok(()),
+        None => what.call,
+    };
+    let rows = format!(
+        "SELECT md5(coalesce(string_agg(t::text, ' '), '')) FROM {} t",
+        what.table
+    );
+    let before = desk.session.value(&rows)?;
+    desk.session
+        .batch(&format!("ALTER {} SET TABLESPACE small", what.place))?;
+    take_the_space(desk)?;
+    let error = desk.session.error(sql)?;
+    ensure!(
+        error.sqlstate == "53100" && error.message.starts_with("could not extend file"),
+        "{error}"
+    );
+    truth(desk)?;
+    let after = desk.session.value(&rows)?;
+    ensure!(before == after, "{} has changed", what.table);
+    desk.session.batch("DROP TABLE filler")?;
+    let answer = desk.session.run(sql);
+    ensure!(answer.is_ok(), "with space again: {answer:?}");
+    desk.session.batch(&format!(
+        "ALTER {} SET TABLESPACE pg_default; SELECT caliber_lock_release(lock_id) FROM caliber_lock; TRUNCATE caliber_lock",
+        what.place
+    ))
+}
+
+/// Fills the small file system.
+fn take_the_space(desk: &mut Desk) -> Result<()> {
+    desk.session
+        .batch("CREATE TABLE filler (t text) TABLESPACE small")?;
+    let error = desk
+        .session
+        .error("INSERT INTO filler SELECT repeat('x', 2000) FROM generate_series(1, 5000)")?;
+    ensure!(error.sqlstate == "53100", "the filler: {error}");
+    Ok(())
 }
 
 /// Writes until the disk is full, with what a rollback to a savepoint undoes in
@@ -102,12 +207,7 @@ fn disk_full(context: &Context) -> Result<Outcome> {
 fn fill(desk: &mut Desk, place: &str) -> Result<u32> {
     // An index grows slowly: what else is in its file system takes the space.
     if place != "heap" {
-        desk.session
-            .batch("CREATE TABLE filler (t text) TABLESPACE small")?;
-        let error = desk
-            .session
-            .error("INSERT INTO filler SELECT repeat('x', 2000) FROM generate_series(1, 5000)")?;
-        ensure!(error.sqlstate == "53100", "the filler: {error}");
+        take_the_space(desk)?;
     }
     let mut sequence = 0;
     let error = loop {
@@ -144,8 +244,8 @@ fn truth(desk: &mut Desk) -> Result<()> {
         .value("SELECT string_agg(concat_ws(' ', relation, index, item, problem), E'\\n') FROM caliber_check()")?;
     ensure!(problems.is_none(), "{}: {problems:?}", desk.engine.name());
     let locks = desk.session.value(
-        "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
-         AND relation IN (SELECT oid FROM pg_class WHERE relname LIKE 'caliber\\_%')",
+        "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND (locktype = 'advisory' OR locktype = 'relation'
+         AND relation IN (SELECT oid FROM pg_class WHERE relname LIKE 'caliber\\_%'))",
     )?;
     ensure!(locks.as_deref() == Some("0"), "{locks:?} locks are left");
     Ok(())
