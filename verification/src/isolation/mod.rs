@@ -135,12 +135,15 @@ impl Transcript {
             .find_map(|event| event.answer.as_ref())
     }
 
-    /// Whether a step had to wait.
+    /// Whether a step had to wait: it was seen to, or the server says so itself, since
+    /// only what waits ends as a deadlock or by `lock_timeout` (and, in a schedule, by
+    /// another timeout or a cancel), perhaps sooner than anybody could look.
     #[must_use]
     pub fn waited(&self, step: usize) -> bool {
+        let says = |answer: &Answer| matches!(answer.sqlstate(), Some("40P01" | "55P03" | "57014"));
         self.events
             .iter()
-            .any(|event| event.step == step && event.answer.is_none())
+            .any(|event| event.step == step && event.answer.as_ref().is_none_or(says))
     }
 }
 

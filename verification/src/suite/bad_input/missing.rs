@@ -213,6 +213,8 @@ fn without(desk: &mut Desk, table: &str, name: &str) -> Result<usize> {
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{name}'::regclass;
          UPDATE pg_class SET relname = relname WHERE oid = '{table}'::regclass"
     ))?;
+    // Its row in the catalog is young again: until everybody sees it, SQL takes over.
+    desk::await_indexes(&mut desk.admin)?;
     let invalid = desk.refused(table)?;
     ensure!(
         invalid == dropped,
