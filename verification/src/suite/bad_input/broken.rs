@@ -99,8 +99,15 @@ pub(super) fn not_of(context: &Context) -> Result<Outcome> {
     walk_all(context, &mut stage, |stage, case| {
         each(stage, case, &NOT_OF)?;
         for table in &case.tables {
-            // Something else of that name: a view, a partitioned table.
+            // Something else of that name: a table of another type with the same columns,
+            // a view, a partitioned table.
             for other in [
+                format!(
+                    "DO $$ BEGIN EXECUTE (SELECT format('CREATE TYPE verify_twin AS (%s)', string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum))
+                         FROM pg_attribute WHERE attrelid = '{0}_row'::regclass AND NOT attisdropped); END $$;
+                     CREATE TABLE {0} OF verify_twin (PRIMARY KEY ({1}))",
+                    table.name, table.key
+                ),
                 format!("CREATE VIEW {0} AS TABLE {0}_gone", table.name),
                 format!(
                     "CREATE TABLE {0} OF {0}_row PARTITION BY LIST ({1})",

@@ -41,6 +41,9 @@ fn lock_of_an_update(context: &Context) -> Result<Outcome> {
     let mut seen = Vec::new();
     for index in [
         "SELECT 1",
+        // Then the row is locked before the trigger, and written afterwards.
+        "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN coalesce(NEW, OLD); END $$;
+         CREATE TRIGGER own BEFORE UPDATE OR DELETE ON caliber_scope FOR EACH ROW EXECUTE FUNCTION own()",
         "CREATE UNIQUE INDEX own ON caliber_scope (name)",
         "CREATE UNIQUE INDEX own ON caliber_scope (scope_id, name) INCLUDE (purpose)",
         "CREATE UNIQUE INDEX own ON caliber_scope (name) WHERE is_active",
@@ -79,7 +82,7 @@ fn lock_of_an_update(context: &Context) -> Result<Outcome> {
         }
         for desk in &mut desks {
             desk.session.batch(
-                "ALTER TABLE caliber_scope DROP CONSTRAINT IF EXISTS own; DROP INDEX IF EXISTS own",
+                "ALTER TABLE caliber_scope DROP CONSTRAINT IF EXISTS own; DROP INDEX IF EXISTS own; DROP FUNCTION IF EXISTS own CASCADE",
             )?;
         }
     }
