@@ -22,6 +22,11 @@ pub fn tests() -> Vec<Test> {
             one_statement,
         ),
         Test::new(
+            "memory::rows_of_one_call",
+            "what a call of many rows needs for a row is free again at the next",
+            rows_of_one_call,
+        ),
+        Test::new(
             "memory::caches_discarded",
             "calls of each kind hold on to nothing of a cache, which may be thrown away at any time",
             caches_discarded,
@@ -268,6 +273,57 @@ fn one_statement(context: &Context) -> Result<Outcome> {
         "{} calls a statement; at most {most} bytes",
         context.config.calls
     )))
+}
+
+/// Weighs the backend at these rows of a call, each of which a trigger makes a kilobyte long.
+const WEIGH: &str = "
+    CREATE SEQUENCE rows;
+    CREATE TABLE weights (grown text);
+    CREATE FUNCTION weigh() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE n int := nextval('rows');
+    BEGIN
+        IF n IN (1, 400, 1400) THEN INSERT INTO weights VALUES (grown()); END IF;
+        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+        NEW.payload := repeat('x', 1000);
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER weigh BEFORE INSERT OR UPDATE OR DELETE ON caliber_message FOR EACH ROW EXECUTE FUNCTION weigh();
+    CREATE INDEX ON caliber_message (md5(repeat(payload, 10)))";
+
+/// What is kept of a row until the end: its id, its events for triggers and keys.
+const KEPT: i64 = 200;
+
+fn rows_of_one_call(context: &Context) -> Result<Outcome> {
+    let mut desk = desk::open(context, &[Engine::Heap], &format!("{ROWS} {WEIGH}"))?
+        .pop()
+        .context("a desk")?;
+    let row = r#"{"from_agent_id": "@a1", "to_agent_id": "@a2", "message_type": "heartbeat", "payload": "p"}"#;
+    let row = filled(row, |id| id.to_owned());
+    let calls = [
+        format!("SELECT count(m) FROM caliber_message_send_many((SELECT jsonb_agg('{row}'::jsonb) FROM generate_series(1, 1500))) m"),
+        filled("SELECT count(m.*) FROM caliber_message_receive(@a2, 1500) m", |id| format!("'{id}'")),
+        "UPDATE caliber_message SET acknowledged_at = '2001-01-01'".to_owned(),
+        "SELECT caliber_message_purge('2020-01-01', 1500)".to_owned(),
+    ];
+    let mut grown = Vec::new();
+    for call in calls {
+        desk.session
+            .batch("TRUNCATE weights; ALTER SEQUENCE rows RESTART")?;
+        let done = desk.session.value(&call)?;
+        if call.starts_with("UPDATE") {
+            continue;
+        }
+        ensure!(done.as_deref() == Some("1500"), "{done:?} rows: {call}");
+        let text = desk
+            .session
+            .value("SELECT grown FROM weights OFFSET 2")?
+            .unwrap_or_default();
+        let more: Option<i64> = text.split(' ').next().and_then(|more| more.parse().ok());
+        let more = more.with_context(|| text.clone())?;
+        ensure!(more <= 1000 * KEPT, "{call}: {text}");
+        grown.push(more / 1000);
+    }
+    Ok(Outcome::Passed(format!("{grown:?} bytes a row")))
 }
 
 /// Whatever a call keeps of the relation cache or a plan across something that

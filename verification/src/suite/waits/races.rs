@@ -12,6 +12,7 @@ use crate::suite::desk;
 use anyhow::{ensure, Context as _, Result};
 
 mod orphans;
+mod purges;
 mod reads;
 mod schedules;
 
@@ -134,7 +135,12 @@ fn script(engine: Engine, races: &[&'static Race]) -> (Script, Vec<Run>) {
 
 fn races(context: &Context) -> Result<Outcome> {
     // Those that change the tables themselves come last.
-    let all: Vec<&Race> = ORPHANS.iter().chain(RACES).chain(reads::RACES).collect();
+    let all: Vec<&Race> = ORPHANS
+        .iter()
+        .chain(purges::RACES)
+        .chain(RACES)
+        .chain(reads::RACES)
+        .collect();
     let ours = tell(context, Engine::Heap, &all)?;
     let judged: Vec<&Race> = all.iter().copied().filter(|race| race.judged).collect();
     let client = tell(context, Engine::Client, &judged)?;
