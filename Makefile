@@ -37,7 +37,7 @@ test-long: export VERIFY_ROUNDS ?= 20
 test-long: export VERIFY_CALLS ?= 1000000
 test-long: export VERIFY_SECONDS ?= 60
 test-long: deps ## Crashes, memory and load as long as they deserve: `make test` has them short
-	@cargo test -p verification --test all -- crash:: load:: memory:: standby::
+	@cargo test --test all -- crash:: load:: memory:: standby::
 
 # Another major: make test-assert VERIFY_PG=15
 test-assert: VERIFY_PG = 18
