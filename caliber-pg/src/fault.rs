@@ -239,6 +239,18 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a purge deletes the versions that its own triggers made",
     ),
     (
+        "own_row_of_key_missed",
+        "a row that another transaction deleted is shown beside ours of the same key",
+    ),
+    (
+        "purge_not_rechecked",
+        "a purge deletes what was not to be deleted any more when it got the lock",
+    ),
+    (
+        "row_memory_kept",
+        "what a call of many rows needs for one is freed at its end",
+    ),
+    (
         "latest_without_own",
         "a tree and a sequence do not see what the calling statement wrote",
     ),

@@ -5,6 +5,9 @@
 //! after the snapshot was taken, and also v3, by which our own transaction then
 //! replaced v2. Of the two only ours is the row. An index scan would return v1,
 //! and v3 as well if it has index entries of its own.
+//!
+//! Where the other transaction deleted v1, or gave it another key, no chain leads
+//! to what ours wrote under that key: it is found by the key ([`is_own_work`]).
 
 use super::relation::Relation;
 use super::slot::OwnSlot;
@@ -15,6 +18,9 @@ use pgrx::pg_sys;
 pub(crate) enum Fate {
     /// It is the row.
     Stands,
+    /// It is the row as far as its chain tells; but another transaction has ended it
+    /// since, so that ours may have written, or deleted, a row of the same key.
+    Ended,
     /// Our own transaction deleted its successor, or replaced it by a version
     /// that the scan finds through index entries of its own.
     Skip,
@@ -32,6 +38,8 @@ struct Link {
     has_next: bool,
     hot_updated: bool,
     heap_only: bool,
+    /// All of it.
+    header: pg_sys::HeapTupleHeaderData,
 }
 
 /// Reads the header of the version in a slot.
@@ -74,6 +82,7 @@ unsafe fn link(slot: *mut pg_sys::TupleTableSlot) -> Link {
             has_next: !pg_sys::ItemPointerEquals(&mut here, &mut next),
             hot_updated: mask2 & pg_sys::HEAP_HOT_UPDATED != 0,
             heap_only: mask2 & pg_sys::HEAP_ONLY_TUPLE != 0,
+            header,
         }
     }
 }
@@ -91,6 +100,27 @@ fn is_ours(xid: pg_sys::TransactionId) -> bool {
 pub(crate) unsafe fn is_own_version(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the caller's promise.
     is_ours(unsafe { link(slot) }.xmin)
+}
+
+/// Did our own transaction write the version in a slot, or replace or delete it, by
+/// a command before this one?
+///
+/// # Safety
+/// `slot` is a buffer heap slot that holds a stored, pinned tuple.
+pub(crate) unsafe fn is_own_work(
+    slot: *mut pg_sys::TupleTableSlot,
+    command: pg_sys::CommandId,
+) -> bool {
+    // SAFETY: the caller's promise; both read a copy of the header, of which our own
+    // transaction wrote xmin or xmax, as they demand (combocid.c).
+    unsafe {
+        let version = link(slot);
+        let mut header = version.header;
+        let header = std::ptr::addr_of_mut!(header);
+        is_ours(version.xmin) && pg_sys::HeapTupleHeaderGetCmin(header) < command
+            || version.ended_by.is_some_and(is_ours)
+                && pg_sys::HeapTupleHeaderGetCmax(header) < command
+    }
 }
 
 /// Has this transaction committed?
@@ -113,32 +143,32 @@ pub(crate) unsafe fn fate(relation: &Relation, slot: *mut pg_sys::TupleTableSlot
         // A version that we ended ourselves is not visible; one that another
         // transaction ended is, if that happened after the snapshot.
         match version.ended_by {
-            Some(xid) if !is_ours(xid) && has_committed(xid) && version.has_next => {}
+            Some(xid) if !is_ours(xid) && has_committed(xid) => {}
             _ => return Fate::Stands,
         }
         let later = OwnSlot::new(relation);
         let mut hot = true;
         while let Some(ended_by) = version.ended_by {
             if !is_ours(ended_by) && !has_committed(ended_by) {
-                return Fate::Stands;
+                return Fate::Ended;
             }
             if !version.has_next {
                 // Deleted: by us, or by another after the snapshot.
                 return if is_ours(ended_by) {
                     Fate::Skip
                 } else {
-                    Fate::Stands
+                    Fate::Ended
                 };
             }
             hot &= version.hot_updated;
             let mut tid = version.next;
             let any = std::ptr::addr_of_mut!(pg_sys::SnapshotAnyData);
             if !pg_sys::table_tuple_fetch_row_version(relation.ptr, &mut tid, any, later.0) {
-                return Fate::Stands;
+                return Fate::Ended;
             }
             let next = link(later.0);
             if next.xmin != ended_by {
-                return Fate::Stands;
+                return Fate::Ended;
             }
             hot &= next.heap_only;
             let snapshot = pg_sys::GetActiveSnapshot();
@@ -153,6 +183,6 @@ pub(crate) unsafe fn fate(relation: &Relation, slot: *mut pg_sys::TupleTableSlot
             }
             version = next;
         }
-        Fate::Stands
+        Fate::Ended
     }
 }

@@ -57,18 +57,20 @@ pub fn unreliable(relation: &Relation, key: usize) -> Option<Unreliable> {
     let key = relation.attribute(key);
     let (mut at_once, mut deferrable) = (false, false);
     for oid in index_oids(relation) {
-        let too_new = catalog_row(oid, |form, written| {
+        let too_new = catalog_row(oid, |row| {
+            let form = row.form;
             // SAFETY: the row is one of pg_index, whose indkey has an element.
             unsafe {
                 if (*form).indisunique
                     && (*form).indnkeyatts == 1
                     && *(*form).indkey.values.as_ptr() == key
                 {
-                    at_once |= (*form).indimmediate;
+                    // Only one of all rows, and complete, keeps the key of each apart.
+                    at_once |= (*form).indimmediate && (*form).indisvalid && !row.is_partial();
                     deferrable |= !(*form).indimmediate;
                 }
                 (*form).indcheckxmin
-                    && !pg_sys::TransactionIdPrecedes(written, pg_sys::TransactionXmin)
+                    && !pg_sys::TransactionIdPrecedes(row.written, pg_sys::TransactionXmin)
             }
         });
         if too_new == Some(true) {
@@ -232,7 +234,8 @@ impl Drop for Index {
 
 /// Are these the key columns of an index?
 fn has_key(index: Oid, columns: &[i16]) -> bool {
-    let same = catalog_row(index, |form, _| {
+    let same = catalog_row(index, |row| {
+        let form = row.form;
         // SAFETY: the row is one of pg_index, whose indkey has indnatts elements.
         unsafe {
             let keys = (*form).indkey.values.as_ptr();
@@ -243,12 +246,27 @@ fn has_key(index: Oid, columns: &[i16]) -> bool {
     same == Some(true)
 }
 
-/// What `look` finds in the row of pg_index of an index, and in the transaction that wrote
-/// it; None if there is no such row any more.
-fn catalog_row<T>(
-    index: Oid,
-    look: impl FnOnce(*const pg_sys::FormData_pg_index, pg_sys::TransactionId) -> T,
-) -> Option<T> {
+/// A row of pg_index, while it is held in the cache.
+struct CatalogRow {
+    tuple: pg_sys::HeapTuple,
+    form: *const pg_sys::FormData_pg_index,
+    /// The transaction that wrote it.
+    written: pg_sys::TransactionId,
+}
+
+impl CatalogRow {
+    /// Does the index hold only some of the rows?
+    fn is_partial(&self) -> bool {
+        let predicate = pg_sys::Anum_pg_index_indpred as i32;
+        // SAFETY: the tuple is held; each row of pg_index has this attribute, so that no
+        // descriptor is asked for.
+        unsafe { !pg_sys::heap_attisnull(self.tuple, predicate, std::ptr::null_mut()) }
+    }
+}
+
+/// What `look` finds in the row of pg_index of an index; None if there is no such row any
+/// more.
+fn catalog_row<T>(index: Oid, look: impl FnOnce(&CatalogRow) -> T) -> Option<T> {
     // SAFETY: a syscache lookup by OID; the tuple is checked for NULL, is one of pg_index,
     // and is released after its last use.
     unsafe {
@@ -259,8 +277,11 @@ fn catalog_row<T>(
         if tuple.is_null() {
             return None;
         }
-        let written = super::compat::tuple_xmin((*tuple).t_data);
-        let found = look(pg_sys::GETSTRUCT(tuple).cast(), written);
+        let found = look(&CatalogRow {
+            tuple,
+            form: pg_sys::GETSTRUCT(tuple).cast(),
+            written: super::compat::tuple_xmin((*tuple).t_data),
+        });
         pg_sys::ReleaseSysCache(tuple);
         Some(found)
     }

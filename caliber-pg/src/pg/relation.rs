@@ -60,7 +60,7 @@ impl ColumnType {
     /// Is `kind` this type?
     fn is(self, kind: Oid) -> bool {
         match self {
-            Self::Vector => type_local_name(kind) == b"vector",
+            Self::Vector => is_vector(kind),
             _ => kind == self.oid(),
         }
     }
@@ -286,6 +286,31 @@ impl Relation {
             .collect()
     }
 
+    /// Raises what a domain says to the NULL of a column that the library does not know
+    /// (23502, 23514), as SQL does before it writes the row (ExecEvalConstraintNotNull and
+    /// ExecEvalConstraintCheck, execExprInterp.c).
+    pub fn check_later_domains(&self) {
+        let desc = self.descriptor();
+        // SAFETY: the relation is open; attribute numbers below natts are valid. Nothing is
+        // remembered of a domain.
+        unsafe {
+            let all = (*desc).natts as usize;
+            if all == self.attributes.len() {
+                return;
+            }
+            for i in 0..all {
+                let attribute = &*super::compat::attribute(desc, i);
+                let later = !attribute.attisdropped && !self.attributes.contains(&attribute.attnum);
+                if later && pg_sys::get_typtype(attribute.atttypid) as u8 == pg_sys::TYPTYPE_DOMAIN
+                {
+                    let (null, context) = (pg_sys::Datum::null(), pg_sys::CurrentMemoryContext);
+                    let nothing = std::ptr::null_mut();
+                    pg_sys::domain_check(null, true, attribute.atttypid, nothing, context);
+                }
+            }
+        }
+    }
+
     /// Compares table and row type with what the library knows.
     fn check_shape(&self, shape: &Shape) -> CaliberResult<Vec<i16>> {
         let class = self.class();
@@ -336,12 +361,15 @@ fn known_attributes(desc: pg_sys::TupleDesc, columns: &[Column]) -> Result<Vec<i
         // Columns that a later version added are behind the known ones.
         let Some(column) = known.next() else { break };
         let name = name_of(attribute);
-        if name != column.name.as_bytes() || !column.kind.is(attribute.atttypid) {
+        // A modifier (`vector(3)`, `timestamptz(0)`) wants values converted that we store
+        // as they are.
+        let is_known = attribute.atttypmod == -1 && column.kind.is(attribute.atttypid);
+        if name != column.name.as_bytes() || !is_known {
             return Err(format!(
                 "Column {} is {} {}, but {} {} is expected.",
                 attributes.len() + 1,
                 from_server_bytes(name),
-                type_name(attribute.atttypid),
+                modified_type_name(attribute.atttypid, attribute.atttypmod),
                 column.name,
                 column.kind.sql_name()
             ));
@@ -444,8 +472,16 @@ fn type_name(kind: Oid) -> String {
     unsafe { from_server(pg_sys::format_type_be(kind)) }
 }
 
-/// Name of a type without its schema, in the server's encoding.
-fn type_local_name(kind: Oid) -> Vec<u8> {
+/// As [`type_name`], with its modifier, if it has one.
+fn modified_type_name(kind: Oid, modifier: i32) -> String {
+    // SAFETY: as in `type_name`.
+    unsafe { from_server(pg_sys::format_type_with_typemod(kind, modifier)) }
+}
+
+/// Is this the type `vector`, in whatever schema pgvector is? A domain, an enumeration
+/// or a composite type of that name is none; another base type only a superuser can
+/// make.
+fn is_vector(kind: Oid) -> bool {
     // SAFETY: a syscache lookup by OID; the tuple is one of pg_type, checked
     // for NULL and released after its last use.
     unsafe {
@@ -454,14 +490,15 @@ fn type_local_name(kind: Oid) -> Vec<u8> {
             pg_sys::Datum::from(kind),
         );
         if tuple.is_null() {
-            return Vec::new();
+            return false;
         }
         let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-        let name = CStr::from_ptr((*form).typname.data.as_ptr())
-            .to_bytes()
-            .to_vec();
+        let name = CStr::from_ptr((*form).typname.data.as_ptr());
+        let found = name == c"vector"
+            && (*form).typtype as u8 == pg_sys::TYPTYPE_BASE
+            && (*form).typlen == -1;
         pg_sys::ReleaseSysCache(tuple);
-        name
+        found
     }
 }
 

@@ -237,6 +237,17 @@ pub fn may_select(relation: &Relation) -> bool {
     result == pg_sys::AclResult::ACLCHECK_OK
 }
 
+/// What the table's owner needs so that a call may read with the owner's rights (42501):
+/// PostgreSQL's key checks are refused too where owners have taken it from themselves
+/// (ri_PerformCheck, ri_triggers.c).
+pub fn check_owner_may_select(relation: &Relation) {
+    super::spi::as_owner(relation, || {
+        if !may_select(relation) {
+            check_table(relation, &Rights::select());
+        }
+    });
+}
+
 /// May the current user lock rows, which takes UPDATE of any column?
 pub fn may_lock(relation: &Relation) -> bool {
     let right = pg_sys::ACL_UPDATE as pg_sys::AclMode;

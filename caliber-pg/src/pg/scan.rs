@@ -2,12 +2,12 @@
 //! by distance through HNSW, or in no order through a bitmap.
 
 use super::bitmap::Bitmap;
-use super::chain::{fate, Fate};
+use super::chain::{fate, is_own_work, Fate};
 use super::datum::Value;
 use super::index::{Index, Wanted};
 use super::nearest::Hnsw;
 use super::relation::{ColumnType, Relation};
-use super::slot::{slot_attributes, OwnSlot};
+use super::slot::{slot_attribute, slot_attributes, OwnSlot};
 use super::snapshot::ActiveSnapshot;
 use super::test::Test;
 use super::{compat, unwinding};
@@ -21,8 +21,8 @@ use pgrx::pg_sys::{self, Oid};
 pub(crate) struct Scan<'r> {
     source: Source,
     slot: OwnSlot,
-    /// The table, and whether the snapshot combines (see `chain`).
-    chains: Option<&'r Relation>,
+    /// The table and its key column, if the snapshot combines (see `chain`).
+    chains: Option<(&'r Relation, usize)>,
     /// Attributes (from 0), their types, and what every row must pass there:
     /// the index may hold rows that do not.
     tests: Vec<(usize, ColumnType, Test)>,
@@ -87,7 +87,7 @@ impl<'r> Scan<'r> {
         };
         let source = Source::Ordered(Ordered {
             // SAFETY: the keys are those of the index.
-            desc: unsafe { begin(relation, &index, &mut keys, &mut []) },
+            desc: unsafe { begin(relation, &index, &mut keys, &mut [], active_snapshot()) },
             direction,
         });
         Self::of(relation, index, source, wanted.tests)
@@ -118,7 +118,7 @@ impl<'r> Scan<'r> {
         let Hnsw { index, key } = hnsw;
         let source = Source::Ordered(Ordered {
             // SAFETY: the key is one of the index.
-            desc: unsafe { begin(relation, &index, &mut [], &mut [key]) },
+            desc: unsafe { begin(relation, &index, &mut [], &mut [key], active_snapshot()) },
             direction: pg_sys::ScanDirection::ForwardScanDirection,
         });
         Self::of(relation, index, source, &[])
@@ -148,8 +148,13 @@ impl<'r> Scan<'r> {
 
     /// For a snapshot that combines: our own versions instead of those they
     /// replaced.
-    pub(crate) fn seeing(mut self, relation: &'r Relation, snapshot: &ActiveSnapshot) -> Self {
-        self.chains = snapshot.combines().then_some(relation);
+    pub(crate) fn seeing(
+        mut self,
+        relation: &'r Relation,
+        key: usize,
+        snapshot: &ActiveSnapshot,
+    ) -> Self {
+        self.chains = snapshot.combines().then_some((relation, key));
         self
     }
 
@@ -170,10 +175,17 @@ impl<'r> Scan<'r> {
             if !found {
                 return None;
             }
-            if let Some(relation) = self.chains {
+            if let Some((relation, key)) = self.chains {
                 // SAFETY: the scan has just stored a row of the heap table in
                 // the slot, and its snapshot is the active one.
-                if unsafe { fate(relation, self.slot.0) } == Fate::Skip {
+                let replaced = unsafe {
+                    match fate(relation, self.slot.0) {
+                        Fate::Skip => true,
+                        Fate::Ended => wrote_key(relation, key, self.slot.0),
+                        Fate::Stands | Fate::Replaced => false,
+                    }
+                };
+                if replaced {
                     counters::add(Counter::PathReplacedVersion);
                     continue;
                 }
@@ -219,21 +231,69 @@ impl Drop for Ordered {
     }
 }
 
-/// Starts an index scan under the active snapshot.
+/// Has our own transaction written, or deleted, a row with the key of the row in the
+/// slot? Then that is the row: the one in the slot was deleted, or got another key, in
+/// another transaction since the snapshot was taken.
 ///
 /// # Safety
-/// Both relations are open and locked; the keys fit the index.
+/// The slot holds a row of the relation.
+unsafe fn wrote_key(relation: &Relation, key: usize, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    if crate::fault::active("own_row_of_key_missed") {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    let value = unsafe { slot_attribute(slot, relation.attribute(key)) };
+    let wanted = Wanted {
+        equals: &[(key, value)],
+        tests: &[],
+        order: None,
+        through: None,
+        unique: true,
+    };
+    let Some(index) = Index::find(relation, &wanted) else {
+        return false;
+    };
+    // SAFETY: the key is that of the index, whose scan returns versions of the table's
+    // rows: all of them, since ours may be deleted again.
+    unsafe {
+        let mut keys = [scan_key(&index, 0, pg_sys::BTEqualStrategyNumber, value)];
+        let any = std::ptr::addr_of_mut!(pg_sys::SnapshotAnyData);
+        let all = Ordered {
+            desc: begin(relation, &index, &mut keys, &mut [], any),
+            direction: pg_sys::ScanDirection::ForwardScanDirection,
+        };
+        let version = OwnSlot::new(relation);
+        let now = (*active_snapshot()).curcid;
+        while pg_sys::index_getnext_slot(all.desc, all.direction, version.0) {
+            super::check_for_interrupts();
+            if is_own_work(version.0, now) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn active_snapshot() -> pg_sys::Snapshot {
+    // SAFETY: whoever scans has pushed one.
+    unsafe { pg_sys::GetActiveSnapshot() }
+}
+
+/// Starts an index scan under a snapshot.
+///
+/// # Safety
+/// Both relations are open and locked; the keys fit the index; the snapshot outlives
+/// the scan, as the active one does, since guards nest.
 unsafe fn begin(
     relation: &Relation,
     index: &Index,
     keys: &mut [pg_sys::ScanKeyData],
     orders: &mut [pg_sys::ScanKeyData],
+    snapshot: pg_sys::Snapshot,
 ) -> pg_sys::IndexScanDesc {
     let (n, m) = (keys.len() as i32, orders.len() as i32);
-    // SAFETY: the caller's promise; the active snapshot outlives the scan,
-    // since guards nest; index_rescan copies the keys.
+    // SAFETY: the caller's promise; index_rescan copies the keys.
     unsafe {
-        let snapshot = pg_sys::GetActiveSnapshot();
         let desc = compat::index_begin_ordered_scan(relation.ptr, index.ptr, snapshot, n, m);
         pg_sys::index_rescan(desc, keys.as_mut_ptr(), n, orders.as_mut_ptr(), m);
         desc

@@ -485,8 +485,12 @@ unsafe fn deform(
 }
 
 /// Runs `work` with the rights of the relation's owner and without row
-/// policies, as ri_PerformCheck (ri_triggers.c) reads. No user code may run.
+/// policies, as ri_PerformCheck (ri_triggers.c) reads. No user code may run. An owner
+/// without USAGE on the schema is 42501, which a kept plan would not notice.
 pub fn as_owner<T>(relation: &Relation, work: impl FnOnce() -> T) -> T {
     let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
-    user::as_user(relation.owner(), flags, work)
+    user::as_user(relation.owner(), flags, || {
+        super::rights::check_schema_usage(relation.schema());
+        work()
+    })
 }

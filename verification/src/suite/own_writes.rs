@@ -29,7 +29,7 @@ struct Case {
 
 /// `@` is the id of the row. A name has no index, so such an update is HOT; an
 /// agent has one.
-static CASES: [Case; 6] = [
+static CASES: [Case; 13] = [
     Case {
         theirs: r#"caliber_trajectory_update(@, '{"description": "theirs"}')"#,
         ours: r#"caliber_trajectory_update(@, '{"name": "ours"}')"#,
@@ -61,7 +61,53 @@ static CASES: [Case; 6] = [
         ours: "caliber_trajectory_create('another') IS NOT NULL",
         read: "before/- {another,before}",
     },
+    // Theirs is gone, or has another key, and ours is another row of the same key.
+    Case {
+        theirs: "caliber_trajectory_delete(@)",
+        ours: "caliber_trajectory_create('ours', id => @) IS NOT NULL",
+        read: "ours/- {ours}",
+    },
+    Case {
+        theirs: "moved(@)",
+        ours: "caliber_trajectory_create('ours', id => @) IS NOT NULL",
+        read: "ours/- {ours}",
+    },
+    Case {
+        theirs: "caliber_trajectory_delete(@)",
+        ours: "caliber_trajectory_create('ours', id => @) IS NOT NULL AND caliber_trajectory_set_status(@, 'suspended')",
+        read: "ours/- nothing",
+    },
+    Case {
+        theirs: "caliber_trajectory_delete(@)",
+        ours: "caliber_trajectory_create('ours', id => @) IS NOT NULL AND caliber_trajectory_delete(@)",
+        read: "nothing nothing",
+    },
+    Case {
+        theirs: "caliber_trajectory_delete(@) AND caliber_trajectory_create('theirs', id => @) IS NOT NULL",
+        ours: r#"caliber_trajectory_update(@, '{"description": "ours"}')"#,
+        read: "theirs/ours {theirs}",
+    },
+    Case {
+        theirs: "caliber_trajectory_delete(@) AND caliber_trajectory_create('theirs', id => @) IS NOT NULL",
+        ours: "caliber_trajectory_delete(@)",
+        read: "nothing nothing",
+    },
+    // What a rolled back subtransaction of ours did is not done.
+    Case {
+        theirs: "caliber_trajectory_delete(@)",
+        ours: "in_vain(@)",
+        read: "before/- {before}",
+    },
 ];
+
+const HELPERS: &str = "
+    CREATE FUNCTION moved(id uuid) RETURNS boolean LANGUAGE sql AS
+        'UPDATE caliber_trajectory SET trajectory_id = caliber_new_id() WHERE trajectory_id = id RETURNING true';
+    CREATE FUNCTION in_vain(which uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM caliber_trajectory_create('ours', id => which);
+        PERFORM 1 / 0;
+        EXCEPTION WHEN division_by_zero THEN RETURN true;
+    END $$";
 
 /// The statement waits, writes, and reads by key and by list.
 const STATEMENT: &str = "WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock(7)),
@@ -79,6 +125,7 @@ fn replaced(context: &Context) -> Result<Outcome> {
     let setup = desk::setup(Engine::Heap);
     let setup: Vec<&str> = setup.iter().map(String::as_str).collect();
     let database = context.server.fresh_database()?;
+    database.connect()?.batch(HELPERS)?;
     for case in &CASES {
         let fill = |text: &str| text.replace("@ours", case.ours).replace('@', ROW);
         database.connect()?.batch(&fill(

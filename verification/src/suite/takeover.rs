@@ -494,5 +494,40 @@ fn deferrable_key(context: &Context) -> Result<Outcome> {
     }
     let left = session.value("SELECT count(*) FROM caliber_lock")?;
     ensure!(left.as_deref() == Some("0"), "{left:?} locks are left");
+    twice(context)
+}
+
+/// Two rows of one key until commit, beside unique indexes that do not keep them apart:
+/// one that holds only some of the rows, and one that is not valid.
+fn twice(context: &Context) -> Result<Outcome> {
+    let make = "
+        INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@8', 'task');
+        INSERT INTO caliber_scope (scope_id, trajectory_id, name, token_budget) VALUES ('@7', '@8', 'scope', 1);
+        ALTER TABLE caliber_turn DROP CONSTRAINT caliber_turn_pkey, ADD UNIQUE (turn_id) DEFERRABLE INITIALLY DEFERRED;
+        CREATE UNIQUE INDEX ON caliber_turn (turn_id) WHERE role = 'system';
+        CREATE UNIQUE INDEX own ON caliber_turn (turn_id);
+        UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'own'::regclass";
+    let mut desks = desk::open(context, &[Engine::Heap, Engine::Client], &ids(make))?;
+    for desk in &mut desks {
+        desk.session.batch(&ids(
+            "BEGIN; INSERT INTO caliber_turn (turn_id, scope_id, sequence, role, content, token_count)
+                VALUES ('@1', '@7', 0, 'user', 'a', 0), ('@1', '@7', 1, 'user', 'b', 0)",
+        ))?;
+    }
+    let steps = [Step(
+        "caliber_turn_delete('@1')",
+        "DELETE FROM caliber_turn WHERE turn_id = '@1'",
+        Moved,
+    )];
+    counted_as(&mut desks, &steps, "takeover.deferrable_key")?;
+    for desk in &mut desks {
+        let left = desk.session.value("SELECT count(*) FROM caliber_turn")?;
+        ensure!(
+            left.as_deref() == Some("0"),
+            "{}: {left:?} rows are left",
+            desk.engine.name()
+        );
+        desk.session.batch("COMMIT")?;
+    }
     Ok(Outcome::Passed(String::new()))
 }

@@ -59,6 +59,7 @@ pub(super) fn insert_row(
             *(*slot).tts_values.add(i) = value.datum;
             *(*slot).tts_isnull.add(i) = value.null;
         }
+        table.relation.check_later_domains();
         pg_sys::ExecStoreVirtualTuple(slot);
         pg_sys::ExecMaterializeSlot(slot);
 

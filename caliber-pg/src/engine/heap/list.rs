@@ -216,7 +216,7 @@ impl<'t, 'l> Part<'t, 'l> {
         let relation = &self.table.relation;
         if let Some(elements) = range.elements() {
             let scan = Scan::containing(relation, elements, &range.tests)?;
-            return Ok(scan.seeing(relation, snapshot));
+            return Ok(scan.seeing(relation, self.table.entity.key, snapshot));
         }
         let mut equals = range.equals.clone();
         let mut tests = range.tests.clone();
@@ -233,7 +233,7 @@ impl<'t, 'l> Part<'t, 'l> {
             };
             if let Some(index) = Index::find(relation, &wanted) {
                 let scan = Scan::through(index, relation, &wanted, after, backward);
-                return Ok(scan.seeing(relation, snapshot));
+                return Ok(scan.seeing(relation, self.table.entity.key, snapshot));
             }
             equals.pop();
             tests.push((column, Test::Is(value)));
@@ -247,7 +247,7 @@ impl<'t, 'l> Part<'t, 'l> {
         };
         let after = after.filter(|_| by_order);
         let scan = Scan::begin(relation, &wanted, after, backward)?;
-        Ok(scan.seeing(relation, snapshot))
+        Ok(scan.seeing(relation, self.table.entity.key, snapshot))
     }
 
     /// Does the row pass the condition that is decided in Rust?

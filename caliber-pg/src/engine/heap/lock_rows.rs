@@ -12,7 +12,7 @@ use crate::error::CaliberResult;
 use crate::pg::chain;
 use crate::pg::datum::Value;
 use crate::pg::index::Wanted;
-use crate::pg::rights::Rights;
+use crate::pg::rights::{check_owner_may_select, Rights};
 use crate::pg::scan::Scan;
 use crate::pg::slot::OwnSlot;
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 impl LockRows for Heap {
     fn of_resource(&self, table: &Table, kind: Value, id: Uuid) -> CaliberResult<Vec<LockRow>> {
+        check_owner_may_select(&table.relation);
         let _snapshot = now();
         let equals = [(RESOURCE_TYPE, kind), (RESOURCE_ID, Value::uuid(id))];
         let mut rows = Vec::new();
@@ -33,6 +34,7 @@ impl LockRows for Heap {
     }
 
     fn as_of_now(&self, table: &Table, id: Uuid) -> CaliberResult<Option<LockRow>> {
+        check_owner_may_select(&table.relation);
         let _snapshot = now();
         let mut scan = by_key(table, Value::uuid(id))?;
         Ok(scan.next().map(|slot| {
@@ -42,6 +44,7 @@ impl LockRows for Heap {
     }
 
     fn is_of_this_transaction(&self, table: &Table, id: Uuid) -> CaliberResult<bool> {
+        check_owner_may_select(&table.relation);
         // Sees all that this transaction wrote, in a parallel query too.
         let _snapshot = ActiveSnapshot::for_read();
         let mut scan = by_key(table, Value::uuid(id))?;

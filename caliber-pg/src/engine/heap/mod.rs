@@ -23,6 +23,7 @@ use crate::error::CaliberResult;
 use crate::pg::datum::Value;
 use crate::pg::index::Wanted;
 use crate::pg::maker::RowMaker;
+use crate::pg::rights::check_owner_may_select;
 use crate::pg::row::{AnyRow, RowSink};
 use crate::pg::scan::Scan;
 use crate::pg::slot::{slot_attributes, OwnSlot};
@@ -60,7 +61,7 @@ impl Engine for Heap {
 
     fn get(&self, table: &Table, key: Value) -> CaliberResult<Option<AnyRow>> {
         let snapshot = ActiveSnapshot::for_read();
-        let scan = by_key(table, key)?.seeing(&table.relation, &snapshot);
+        let scan = by_key(table, key)?.seeing(&table.relation, table.entity.key, &snapshot);
         Ok(first(table, scan))
     }
 
@@ -155,6 +156,7 @@ impl Engine for Heap {
         value: Uuid,
         want: &[usize],
     ) -> CaliberResult<Vec<Vec<Option<Uuid>>>> {
+        check_owner_may_select(&table.relation);
         let equals = [(by, Value::uuid(value))];
         let order = (by != table.entity.key).then_some(table.entity.key);
         let wanted = Wanted {

@@ -25,7 +25,7 @@ impl Search for Heap {
         columns: &[usize],
     ) -> CaliberResult<Option<Vec<Value>>> {
         let snapshot = ActiveSnapshot::for_read();
-        let mut scan = by_key(table, key)?.seeing(&table.relation, &snapshot);
+        let mut scan = by_key(table, key)?.seeing(&table.relation, table.entity.key, &snapshot);
         Ok(scan.next().map(|slot| {
             // SAFETY: the scan returned a stored row in the slot.
             let row = unsafe { stored(table, slot) };
@@ -43,7 +43,11 @@ impl Search for Heap {
             unique: false,
         };
         let scan = Scan::begin(&table.relation, &wanted, None, false)?;
-        each(table, scan.seeing(&table.relation, &snapshot), visit)
+        each(
+            table,
+            scan.seeing(&table.relation, table.entity.key, &snapshot),
+            visit,
+        )
     }
 
     fn nearest(
@@ -63,7 +67,11 @@ impl Search for Heap {
         };
         guc::with(settings, || {
             let scan = Scan::nearest(&table.relation, hnsw);
-            each(table, scan.seeing(&table.relation, &snapshot), visit)
+            each(
+                table,
+                scan.seeing(&table.relation, table.entity.key, &snapshot),
+                visit,
+            )
         })
     }
 }

@@ -206,7 +206,7 @@ impl Statement {
             let result = work()?;
             pg_sys::MemoryContextSwitchTo(caller);
             let context = (*self.estate).es_per_tuple_exprcontext;
-            if !context.is_null() {
+            if !context.is_null() && !crate::fault::active("row_memory_kept") {
                 pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
             Ok(result)

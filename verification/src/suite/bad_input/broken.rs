@@ -8,6 +8,7 @@ use crate::entity::{Kind, Table};
 use crate::judge::Engine;
 use crate::runner::{Context, Outcome};
 use crate::session::shorten;
+use crate::value::Type;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -83,6 +84,57 @@ const RENAMED: Broken = Broken {
     client: None,
 };
 
+/// Of the same type, but with a modifier: SQL converts what it writes there.
+const MODIFIED: Broken = Broken {
+    sql: |table| alter(table, timestamp(table), "timestamptz(0)"),
+    sqlstate: "42804",
+    says: |table| {
+        vec![
+            "DETAIL".to_owned(),
+            format!("{} timestamp(0) with time zone", timestamp(table)),
+        ]
+    },
+    repair: |table, _| alter(table, timestamp(table), "timestamptz"),
+    client: None,
+};
+
+/// A type named as pgvector's is another type: a domain over whatever. Its index goes
+/// first, which nothing else can have.
+const OTHER_VECTOR: Broken = Broken {
+    sql: |table| {
+        format!(
+            "CREATE SCHEMA verify_twin; CREATE DOMAIN verify_twin.vector AS public.vector;
+             DO $$ DECLARE i regclass; BEGIN FOR i IN SELECT x.indexrelid FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+                 JOIN pg_am a ON a.oid = c.relam WHERE x.indrelid = '{}'::regclass AND a.amname = 'hnsw'
+                 LOOP EXECUTE format('DROP INDEX %s', i); END LOOP; END $$; {}",
+            table.name,
+            alter(table, "embedding", "verify_twin.vector")
+        )
+    },
+    says: |_| {
+        vec![
+            "DETAIL".to_owned(),
+            "embedding verify_twin.vector".to_owned(),
+        ]
+    },
+    repair: |table, _| alter(table, "embedding", "public.vector"),
+    ..MODIFIED
+};
+
+/// A column of moments.
+fn timestamp(table: &Table) -> &'static str {
+    let mut columns = table.columns.iter();
+    let found = columns.find(|column| column.ty == Type::Time);
+    found.map_or("", |column| column.name)
+}
+
+fn alter(table: &Table, attribute: &str, ty: &str) -> String {
+    format!(
+        "ALTER TYPE {}_row ALTER ATTRIBUTE {attribute} TYPE {ty} CASCADE",
+        table.name
+    )
+}
+
 fn last(table: &Table) -> &'static str {
     table.columns.last().map_or("", |column| column.name)
 }
@@ -143,6 +195,26 @@ pub(super) fn renamed(context: &Context) -> Result<Outcome> {
     let mut stage = Stage::open(context.server.fresh_database()?, "")?;
     walk_all(context, &mut stage, |stage, case| {
         each(stage, case, &RENAMED)
+    })?;
+    stage.verdict()
+}
+
+/// Each table once, below what reads it and what writes it.
+pub(super) fn modified(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, "")?;
+    let mut seen = BTreeSet::new();
+    walk_all(context, &mut stage, |stage, case| {
+        let is_create = case.function.kind == Kind::Create;
+        for table in &case.tables {
+            let is_one = is_create || case.function.kind == Kind::Get;
+            if is_one && seen.insert((table.name, is_create)) {
+                refused(stage, case, &MODIFIED, table)?;
+                if table.columns.iter().any(|column| column.ty == Type::Vector) {
+                    refused(stage, case, &OTHER_VECTOR, table)?;
+                }
+            }
+        }
+        Ok(())
     })?;
     stage.verdict()
 }

@@ -47,6 +47,11 @@ pub(super) fn tests() -> Vec<Test> {
             broken::renamed,
         ),
         Test::new(
+            "bad_input::modified_attribute",
+            "an attribute with a modifier, or of a domain named as its type, is 42804",
+            broken::modified,
+        ),
+        Test::new(
             "bad_input::missing_key",
             "without its key the heap engine is 55000, with a HINT that repairs it",
             missing_key,
@@ -249,6 +254,29 @@ fn added(context: &Context) -> Result<Outcome> {
     }
     for sql in created {
         stage.answers(sql, Some("t"))?;
+    }
+    // And a domain is asked whether it wants that.
+    stage.admin(
+        "CREATE DOMAIN wanted AS int; ALTER TYPE caliber_trajectory_row ADD ATTRIBUTE must wanted CASCADE;
+         UPDATE caliber_trajectory SET must = 1;
+         ALTER DOMAIN wanted SET NOT NULL",
+    )?;
+    for (call, client) in [
+        (
+            "caliber_trajectory_create('x')",
+            "INSERT INTO caliber_trajectory (name) VALUES ('x')",
+        ),
+        (
+            "caliber_trajectory_create('x', id => '@50')",
+            "INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@50', 'x')",
+        ),
+    ] {
+        stage.refused(
+            &format!("SELECT {call}"),
+            Some(client),
+            "23502",
+            &["domain wanted does not allow null values"],
+        )?;
     }
     stage.verdict()
 }

@@ -107,6 +107,14 @@ fn dropped(context: &Context) -> Result<Outcome> {
             check(&mut desk, RECEIVED, "854")?;
             desk.session.batch("ROLLBACK")?;
         }
+        // An agent of no type has an inbox of its own messages.
+        let messages = MESSAGES.replace("#one", "'low'").replace("#two", "'low'");
+        desk.session.batch(&ids(&format!(
+            "BEGIN; ALTER TABLE caliber_agent ALTER agent_type DROP NOT NULL; UPDATE caliber_agent SET agent_type = NULL; {messages}"
+        )))?;
+        check(&mut desk, LISTED, "8457")?;
+        check(&mut desk, RECEIVED, "845")?;
+        desk.session.batch("ROLLBACK")?;
         for alter in NARROWER {
             let messages = MESSAGES
                 .replace("#one", "'low'")

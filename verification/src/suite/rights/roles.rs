@@ -20,6 +20,11 @@ pub(super) fn tests() -> Vec<Test> {
             owner,
         ),
         Test::new(
+            "rights::read_as_owner",
+            "what a call reads with the owner's rights is refused where the owner has none, as in key checks",
+            read_as_owner,
+        ),
+        Test::new(
             "rights::definer",
             "SECURITY DEFINER gives the definer's rights, and only these",
             definer,
@@ -119,6 +124,40 @@ fn owner(context: &Context) -> Result<Outcome> {
             let call = format!("SELECT {}", need.call);
             stage.refused(&call, Some(&need.client), "42501", &["permission denied"])?;
         }
+    }
+    stage.verdict()
+}
+
+fn read_as_owner(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::open(context.server.fresh_database()?, ROWS)?;
+    roles(&mut stage, &["verify_owner"])?;
+    stage.admin(
+        "INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@70', 'worker');
+         ALTER TABLE caliber_lock OWNER TO verify_owner; ALTER TABLE caliber_trajectory OWNER TO verify_owner",
+    )?;
+    let calls = [
+        ("caliber_lock_acquire('@70', 'file', '@1')", "caliber_lock"),
+        (
+            "caliber_trajectory_create('x', parent_trajectory_id => '@1')",
+            "caliber_trajectory",
+        ),
+    ];
+    stage.before = "BEGIN".to_owned();
+    for (call, _) in calls {
+        works(&mut stage, &format!("SELECT {call}"))?;
+    }
+    // Whoever calls has all rights.
+    stage.admin("REVOKE SELECT ON caliber_lock, caliber_trajectory FROM verify_owner")?;
+    for (call, table) in calls {
+        let says = format!("permission denied for table {table}");
+        stage.refused(&format!("SELECT {call}"), None, "42501", &[&says])?;
+    }
+    stage.admin(
+        "GRANT SELECT ON caliber_lock, caliber_trajectory TO verify_owner; REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    )?;
+    for (call, _) in calls {
+        let says = "permission denied for schema public";
+        stage.refused(&format!("SELECT {call}"), None, "42501", &[says])?;
     }
     stage.verdict()
 }

@@ -33,10 +33,15 @@ impl<'t> Text<'t> {
         .add(&Text::new(by, "").table().sql)
         .add(&format!(" a WHERE a.{} {EQ} ", by.entity.key_name()))
         .parameter(parameter(by, by.entity.key, claim.key))
-        .add(&format!(" AND a.{} {EQ} ", by_columns[claim.column].name))
-        .parameter(parameter(by, claim.column, seen))
-        .add(")")
-        .order(list);
+        .add(&format!(" AND a.{} ", by_columns[claim.column].name));
+        // It may be NULL where a user has dropped the NOT NULL.
+        text = if seen.is_null() {
+            text.add("IS NULL")
+        } else {
+            text.add(&format!("{EQ} "))
+                .parameter(parameter(by, claim.column, seen))
+        };
+        text = text.add(")").order(list);
         if let Some(n) = list.max_rows {
             text = text.limit(n);
         }
