@@ -89,6 +89,22 @@ pub fn until(session: &mut Session, question: &str, patience: Duration) -> Resul
     Ok(())
 }
 
+/// Sends a statement again as long as it ends with this SQLSTATE.
+///
+/// # Errors
+/// Another one, or when it does so for a minute.
+pub fn until_done(session: &mut Session, sql: &str, sqlstate: &str) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match session.run(sql) {
+            Ok(_) => return Ok(()),
+            Err(Failure::Error(error)) if error.sqlstate == sqlstate => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        ensure!(began.elapsed() < Duration::from_secs(60), "never: {sql}");
+    }
+}
+
 /// What a session of an engine sends first.
 #[must_use]
 pub fn setup(engine: Engine) -> Vec<String> {
