@@ -243,6 +243,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a row that another transaction deleted is shown beside ours of the same key",
     ),
     (
+        "first_of_key_only",
+        "of two rows of a key, ours and one deleted since, only one is written",
+    ),
+    (
         "purge_not_rechecked",
         "a purge deletes what was not to be deleted any more when it got the lock",
     ),

@@ -114,7 +114,9 @@ impl Addressed {
         let own = row.values(&agents.relation, columns)[AGENT_TYPE];
         let any = Value::text(ANY_TYPE);
         let of = |agent_type| {
+            // Not what is for nobody's type, where an agent has none.
             Range::of([(self.agent_type, agent_type)])
+                .test(self.agent_type, Test::NotNull)
                 .test(status, Test::Word(open))
                 .test(self.from, Test::IsNot(agent))
         };

@@ -231,19 +231,25 @@ fn lock_version(
 pub(in crate::engine) fn remove_quietly(table: &Table, key: Value) -> CaliberResult<()> {
     let _snapshot = ActiveSnapshot::for_write();
     // Without an index on the key the row stays, and is dead.
-    let Ok(Some(slot)) = find(table, key) else {
+    let Ok(mut scan) = by_key(table, key) else {
         return Ok(());
     };
     // The key may have been given to another lock since its own was released.
-    // SAFETY: `find` returned a stored, pinned row in the slot.
-    let (row, is_ours) = unsafe {
-        let row = LockRow::read(&stored(table, slot.0));
-        (row, chain::is_own_version(slot.0))
-    };
-    let by_key_only = crate::fault::active("lock_row_by_key_only");
-    if !by_key_only && (row.level != Level::Transaction || !is_ours) {
-        return Ok(());
+    loop {
+        let Some(slot) = scan.next() else {
+            return Ok(());
+        };
+        // SAFETY: the scan returned a stored, pinned row in the slot.
+        let (row, is_ours) = unsafe {
+            let row = LockRow::read(&stored(table, slot));
+            (row, chain::is_own_version(slot))
+        };
+        let by_key_only = crate::fault::active("lock_row_by_key_only");
+        if by_key_only || row.level == Level::Transaction && is_ours {
+            break;
+        }
     }
+    let slot = scan.into_slot();
     let [statement] = Statement::parts([(table, &Rights::delete(LOCK_ID))]);
     // SAFETY: the statement's own copy, or NULL.
     unsafe { keep_key_checks((*statement.info).ri_TrigDesc) };

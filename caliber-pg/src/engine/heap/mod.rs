@@ -20,6 +20,7 @@ use super::list::{List, Range};
 use super::sql::Sql;
 use super::{Changes, Engine, Rows, Rule, Stored, Table, Written};
 use crate::error::CaliberResult;
+use crate::pg::chain;
 use crate::pg::datum::Value;
 use crate::pg::index::Wanted;
 use crate::pg::maker::RowMaker;
@@ -27,7 +28,7 @@ use crate::pg::rights::check_owner_may_select;
 use crate::pg::row::{AnyRow, RowSink};
 use crate::pg::scan::Scan;
 use crate::pg::slot::{slot_attributes, OwnSlot};
-use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use crate::pg::spi::Planning;
 use pgrx::pg_sys;
 use std::collections::HashSet;
@@ -201,7 +202,23 @@ fn by_key(table: &Table, key: Value) -> CaliberResult<Scan<'_>> {
 }
 
 /// The version of the row with this key that the active snapshot sees, pinned.
+///
+/// A transaction that keeps its snapshot sees two where another one has deleted the row
+/// since, or given it another key, and it has written one of that key itself. Then it is
+/// the other's: SQL comes to both, and is refused there (40001).
 fn find(table: &Table, key: Value) -> CaliberResult<Option<OwnSlot>> {
+    let mut scan = by_key(table, key)?;
+    let Some(slot) = scan.next() else {
+        return Ok(None);
+    };
+    // SAFETY: the scan returned a stored, pinned row in the slot.
+    let is_own = transaction_keeps_snapshot() && unsafe { chain::is_own_version(slot) };
+    if !is_own || crate::fault::active("first_of_key_only") {
+        return Ok(Some(scan.into_slot()));
+    }
+    if scan.next().is_some() {
+        return Ok(Some(scan.into_slot()));
+    }
     let mut scan = by_key(table, key)?;
     let found = scan.next().is_some();
     Ok(found.then(|| scan.into_slot()))

@@ -8,10 +8,16 @@ use crate::isolation::{run, Answer, Options, Script, Transcript};
 use crate::judge::Engine;
 use crate::plan::Isolation;
 use crate::runner::{Context, Outcome, Test};
+use crate::suite::steps::{Moved, Step};
 use anyhow::{ensure, Result};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
+        Test::new(
+            "concurrency::two_rows_of_a_key",
+            "where a snapshot sees two rows of a key, ours and one that is gone, a write by key is 40001",
+            two_rows,
+        ),
         Test::new(
             "concurrency::write_skew",
             "at SERIALIZABLE reads are remembered, and write skew is 40001",
@@ -160,6 +166,74 @@ fn write_skew(context: &Context) -> Result<Outcome> {
         database.mark_clean();
     }
     Ok(Outcome::Passed(format!("{} kinds", SKEWS.len())))
+}
+
+/// What is written by key where a transaction sees two rows of it: its own, and one that
+/// another has deleted, or given another key, since the snapshot was taken.
+fn two_rows(context: &Context) -> Result<Outcome> {
+    const OURS: &str = "INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@8', 'ours')";
+    let steps = [
+        Step(
+            "caliber_trajectory_update('@8', '{\"name\": \"new\"}')",
+            "UPDATE caliber_trajectory SET name = 'new', updated_at = now() WHERE trajectory_id = '@8'",
+            Moved,
+        ),
+        Step(
+            "caliber_trajectory_set_status('@8', 'suspended')",
+            "UPDATE caliber_trajectory SET status = 'suspended', updated_at = now()
+             WHERE trajectory_id = '@8' AND status IS NOT DISTINCT FROM 'active'",
+            Moved,
+        ),
+        Step(
+            "caliber_trajectory_delete('@8')",
+            "DELETE FROM caliber_trajectory WHERE trajectory_id = '@8'",
+            Moved,
+        ),
+    ];
+    let theirs = [
+        "DELETE FROM caliber_trajectory WHERE trajectory_id = '@8'",
+        "UPDATE caliber_trajectory SET trajectory_id = '@7' WHERE trajectory_id = '@8'",
+    ];
+    let mut desks = desk::open(context, &super::ENGINES, "")?;
+    let mut count = 0;
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for (step, their) in steps.iter().flat_map(|s| theirs.map(|t| (s, t))) {
+            // Free space before the row, or none: ours comes first, or last.
+            for vacuum in ["VACUUM caliber_trajectory", "SELECT 1"] {
+                let mut answers = Vec::new();
+                for desk in &mut desks {
+                    let mut other = desk.another()?;
+                    other.batch(&ids(
+                        0,
+                        "TRUNCATE caliber_trajectory CASCADE;
+                         INSERT INTO caliber_trajectory (name) SELECT 'filler' FROM generate_series(1, 20);
+                         INSERT INTO caliber_trajectory (trajectory_id, name) VALUES ('@8', 'theirs');
+                         DELETE FROM caliber_trajectory WHERE name = 'filler'",
+                    ))?;
+                    other.batch(vacuum)?;
+                    desk.session.batch(&format!(
+                        "SET enable_seqscan = off; BEGIN ISOLATION LEVEL {level}; SELECT 1"
+                    ))?;
+                    other.batch(&ids(0, their))?;
+                    desk.session.batch(&ids(0, OURS))?;
+                    let text = desk.text(step.0, step.1);
+                    let call = if text == step.0 { "SELECT " } else { "" };
+                    answers.push(desk.session.error(&ids(0, &format!("{call}{text}")))?);
+                    desk.session.batch("ROLLBACK")?;
+                }
+                ensure!(
+                    answers
+                        .iter()
+                        .all(|error| error.sqlstate == "40001"
+                            && error.message == answers[0].message),
+                    "{level}: {their}, {vacuum}, {}: {answers:#?}",
+                    step.0
+                );
+                count += 1;
+            }
+        }
+    }
+    Ok(Outcome::Passed(format!("{count} schedules")))
 }
 
 fn on_duplicate(context: &Context) -> Result<Outcome> {

@@ -47,6 +47,11 @@ const MESSAGES: &str = "INSERT INTO caliber_message (message_id, from_agent_id, 
     ('@6', '@b', NULL, 'coder', 'heartbeat', '', #two), ('@7', '@b', NULL, NULL, 'heartbeat', '', #one),
     ('@8', '@b', '@a', NULL, 'heartbeat', '', 'critical')";
 
+/// Work for agent b, and for anybody, which agent c gives away.
+const WORK: &str = "INSERT INTO caliber_agent (agent_id, agent_type) VALUES ('@c', 'planner');
+    SELECT caliber_delegation_create('@c', '@b', NULL, 'work', '@1', id => '@1'), caliber_delegation_create('@c', NULL, '*', 'work', '@1', id => '@2');
+    SELECT caliber_handoff_create('@c', '@b', NULL, '@1', '@2', '@2', id => '@1'), caliber_handoff_create('@c', NULL, '*', '@1', '@2', '@2', id => '@2')";
+
 /// How other ranks are let in, and two of them.
 const RANKS: [(&str, &str, &str); 5] = [
     (
@@ -114,6 +119,12 @@ fn dropped(context: &Context) -> Result<Outcome> {
         )))?;
         check(&mut desk, LISTED, "8457")?;
         check(&mut desk, RECEIVED, "845")?;
+        // Nor is the work of others its own.
+        desk.session.batch(&ids(WORK))?;
+        for (kind, wanted) in [("delegation", "2"), ("handoff", "2")] {
+            let list = format!("SELECT string_agg(right({kind}_id::text, 1), '') FROM caliber_{kind}_list_for_agent('@a')");
+            check(&mut desk, &list, wanted)?;
+        }
         desk.session.batch("ROLLBACK")?;
         for alter in NARROWER {
             let messages = MESSAGES
