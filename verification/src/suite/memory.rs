@@ -30,7 +30,9 @@ pub fn tests() -> Vec<Test> {
             "memory::caches_discarded",
             "calls of each kind hold on to nothing of a cache, which may be thrown away at any time",
             caches_discarded,
-        ),
+        )
+        // Creates under `caliber.on_duplicate` are among the kinds.
+        .with_takeovers(),
     ]
 }
 
