@@ -129,6 +129,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a message that was received meanwhile is received again",
     ),
     (
+        "claim_of_new_key",
+        "a message that got another key meanwhile is received",
+    ),
+    (
         "notify_as_given",
         "an announcement says what was sent, not what a trigger made of it",
     ),

@@ -201,7 +201,11 @@ impl Examined {
                     index: Some((index.oid, &index.name)),
                     ..place
                 };
-                findings.add(place, Some("index"), "not valid: REINDEX or drop it");
+                findings.add(
+                    place,
+                    Some("index"),
+                    "not valid: it is being built, or was and failed (then REINDEX or drop it)",
+                );
             }
         }
         valid

@@ -25,10 +25,11 @@ mod inspect;
 use pgrx::prelude::*;
 
 use crate::entity;
+use crate::pg::attributes::row_type_fits;
 use crate::pg::call::Call;
 use crate::pg::catalog::{self, ServerText};
 use crate::pg::function::Returned;
-use crate::pg::relation::{row_type_fits, type_by_name};
+use crate::pg::relation::type_by_name;
 
 extension_sql_file!("../../sql/types.sql", name = "types", bootstrap);
 

@@ -6,12 +6,18 @@ use crate::error::{CaliberError, CaliberResult, StorageError};
 use crate::pg::datum::Value;
 use crate::pg::nearest::{element_type, HALFVEC_DIMENSIONS};
 use crate::pg::relation::qualified;
+use crate::pg::row::KeptRow;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::vector::Cosine;
 use std::ffi::CStr;
 
-/// What is done with a row; false: no more are wanted.
-pub type Visit<'a> = dyn FnMut(&Stored) -> CaliberResult<bool> + 'a;
+/// Makes the row that is being visited, in full.
+pub type Keep<'a> = dyn Fn() -> KeptRow + 'a;
+
+/// What is done with a row, which is kept if it may be wanted later; false: no more
+/// are wanted. (It could not be read again: a transaction that keeps its snapshot may
+/// see two rows of a key, and so may anybody where the key was dropped.)
+pub type Visit<'a> = dyn FnMut(&Stored, &Keep<'_>) -> CaliberResult<bool> + 'a;
 
 /// How nearest rows are found.
 pub trait Search {

@@ -4,8 +4,9 @@ use super::args;
 use crate::engine::list::Range;
 use crate::engine::{Stored, Table};
 use crate::error::{CaliberError, CaliberResult, Rule};
-use crate::pg::datum::{IntArg, Value};
+use crate::pg::datum::IntArg;
 use crate::pg::found::Found;
+use crate::pg::row::KeptRow;
 use crate::pg::vector::Cosine;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -33,20 +34,36 @@ pub fn count(k: &IntArg) -> CaliberResult<usize> {
     Ok(k as usize)
 }
 
+/// What decides where a row comes: its distance and its key.
+type Place = (f64, Option<Uuid>);
+
 /// A row that was found.
 #[derive(Debug)]
 struct Hit {
     distance: f64,
-    key: Uuid,
+    /// None where a user has dropped the key.
+    key: Option<Uuid>,
+    row: KeptRow,
 }
 
-/// By distance, what is not a number last, as PostgreSQL orders it; then by key.
+impl Hit {
+    fn place(&self) -> Place {
+        (self.distance, self.key)
+    }
+}
+
+/// By distance, what is not a number last, as PostgreSQL orders it; then by key, those
+/// that have none last.
+fn order((a, one): Place, (b, other): Place) -> Ordering {
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        .then(one.is_none().cmp(&other.is_none()))
+        .then(one.cmp(&other))
+}
+
 impl Ord for Hit {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b) = (self.distance, other.distance);
-        a.partial_cmp(&b)
-            .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-            .then(self.key.cmp(&other.key))
+        order(self.place(), other.place())
     }
 }
 
@@ -87,13 +104,22 @@ impl Search<'_> {
         let engine = self.table.engine();
         let _snapshot = engine.snapshot();
         let mut hits = Vec::new();
-        engine.nearest(self.table, self.embedding, &self.cosine, &mut |row| {
-            hits.extend(self.hit(row)?);
-            Ok(hits.len() < self.k)
-        })?;
+        engine.nearest(
+            self.table,
+            self.embedding,
+            &self.cosine,
+            &mut |row, keep| {
+                if let Some((distance, key)) = self.place(row)? {
+                    let row = keep();
+                    hits.push(Hit { distance, key, row });
+                }
+                Ok(hits.len() < self.k)
+            },
+        )?;
         // The index goes by rounded distances.
         hits.sort();
-        self.give(hits, found)
+        self.give(&hits, found);
+        Ok(())
     }
 
     /// Compares all rows of a range.
@@ -105,37 +131,39 @@ impl Search<'_> {
         let _snapshot = engine.snapshot();
         // The greatest of the hits is on top, to make room for a nearer one.
         let mut nearest = BinaryHeap::with_capacity(self.k + 1);
-        engine.visit(self.table, range, &mut |row| {
-            nearest.extend(self.hit(row)?);
+        engine.visit(self.table, range, &mut |row, keep| {
+            let Some((distance, key)) = self.place(row)? else {
+                return Ok(true);
+            };
+            let farthest = nearest.peek().filter(|_| nearest.len() == self.k);
+            if farthest.is_none_or(|hit: &Hit| order((distance, key), hit.place()).is_lt()) {
+                let row = keep();
+                nearest.push(Hit { distance, key, row });
+            }
             if nearest.len() > self.k {
                 nearest.pop();
             }
             Ok(true)
         })?;
-        self.give(nearest.into_sorted_vec(), found)
+        self.give(&nearest.into_sorted_vec(), found);
+        Ok(())
     }
 
-    /// The row as a hit, if it is live and has the query's dimension.
-    fn hit(&self, row: &Stored) -> CaliberResult<Option<Hit>> {
+    /// Where the row comes, if it is live and has the query's dimension.
+    fn place(&self, row: &Stored) -> CaliberResult<Option<Place>> {
         if !(self.live)(row)? {
             return Ok(None);
         }
         let key = row.get(self.table.entity.key).as_uuid();
         let distance = self.cosine.distance(row.get(self.embedding));
-        Ok(key
-            .zip(distance)
-            .map(|(key, distance)| Hit { distance, key }))
+        Ok(distance.map(|distance| (distance, key)))
     }
 
-    /// Returns the rows themselves, each read under the same snapshot.
-    fn give<T>(&self, hits: Vec<Hit>, found: &mut Found<T>) -> CaliberResult<()> {
+    /// Returns the rows themselves.
+    fn give<T>(&self, hits: &[Hit], found: &mut Found<T>) {
         found.prepare(&self.table.relation);
         for hit in hits {
-            let row = self.table.engine().get(self.table, Value::uuid(hit.key))?;
-            if let Some(row) = row {
-                found.put(row, hit.distance);
-            }
+            found.put(&hit.row, hit.distance);
         }
-        Ok(())
     }
 }

@@ -105,7 +105,7 @@ fn caliber_turn_create(
         if table.is_duplicate(id)? {
             return Ok(Some(Id(id)));
         }
-        check_open(&scopes, scope)?;
+        check_open(scopes, scope)?;
         if numbered {
             row[SEQUENCE] = Value::int4(next(scope, greatest(&table, scope)?)?);
             crate::wait::at("turn.numbered");
@@ -130,7 +130,7 @@ fn caliber_turn_create_many(scope_id: UuidArg, turns: JsonbArg, call: Call) -> R
         let (table, scopes) = open(&call, rights, batch.finds_duplicates())?;
         batch.look_up(&table)?;
         if batch.writes() {
-            check_open(&scopes, scope)?;
+            check_open(scopes, scope)?;
             number(&table, scope, &mut batch)?;
         }
         for made in batch.write(&table)? {
@@ -249,15 +249,17 @@ fn open(call: &Call, rights: Rights, find_duplicate: bool) -> CaliberResult<(Tab
     Ok((turns, scopes))
 }
 
-/// Refuses a closed scope. One that is not there is left to the foreign key.
+/// Refuses a closed scope. One that is not there is left to the foreign key. Its table
+/// is closed: a trigger on turns may alter it, as after a SELECT.
 ///
 /// # Errors
 /// 55000 if it is closed.
-fn check_open(scopes: &Table, scope: Uuid) -> CaliberResult<()> {
+fn check_open(scopes: Table, scope: Uuid) -> CaliberResult<()> {
     let key = Value::uuid(scope);
     let found = scopes
         .engine()
-        .fetch(scopes, key, &[scope::column::IS_ACTIVE])?;
+        .fetch(&scopes, key, &[scope::column::IS_ACTIVE])?;
+    drop(scopes);
     let is_open = found.is_none_or(|values| values[0].as_bool() == Some(true));
     if is_open || fault::active("closed_scope_open") {
         return Ok(());

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::datum::Value;
 use super::relation::Relation;
-use super::row::{AnyRow, ResultSet, RowType};
+use super::row::{KeptRow, ResultSet, RowType};
 use crate::error::CaliberResult;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -51,7 +51,7 @@ impl<T> Found<T> {
     }
 
     /// Adds a row of the table given to `prepare`.
-    pub(crate) fn put(&mut self, row: AnyRow, distance: f64) {
+    pub(crate) fn put(&mut self, row: &KeptRow, distance: f64) {
         let mut values = [row.datum(), Value::float8(distance).datum];
         // SAFETY: two values and two flags for the two columns; the tuplestore
         // copies them.

@@ -1,10 +1,11 @@
 //! Choosing the index of a read: by its columns, operator classes, collations
 //! and predicate, never by its name.
 
+use super::attributes::live_attributes;
 use super::datum::Value;
 use super::encoding::from_server_bytes;
 use super::opclass::default_class;
-use super::relation::{live_attributes, quote_identifier, schema_name, Relation, READ_LOCK};
+use super::relation::{quote_identifier, schema_name, Relation, READ_LOCK};
 use super::test::{equality, Test};
 use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, StorageError};

@@ -1,7 +1,8 @@
 //! Makes rows of the extension's row types from tuples of its tables.
 
+use super::attributes::{live_attributes, name_of};
 use super::compat::attribute;
-use super::relation::{live_attributes, name_of, Relation};
+use super::relation::Relation;
 use super::row::AnyRow;
 use super::unwinding;
 use crate::counters::{self, Counter};

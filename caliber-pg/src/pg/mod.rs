@@ -9,6 +9,7 @@
 
 pub mod advisory;
 pub mod array;
+pub mod attributes;
 pub mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;

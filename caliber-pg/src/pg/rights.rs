@@ -1,8 +1,9 @@
 //! Step 2 of every call: what the caller may do, in PostgreSQL's own order.
 
+use super::attributes::live_attributes;
 use super::backend::in_recovery;
 use super::compat;
-use super::relation::{live_attributes, Relation, READ_LOCK, WRITE_LOCK};
+use super::relation::{Relation, READ_LOCK, WRITE_LOCK};
 use crate::error::{CaliberError, CaliberResult, StorageError, TransactionCause};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;

@@ -1,10 +1,12 @@
 //! Rows that leave as composite values of the extension's own row types.
 
+use super::attributes::live_attributes;
 use super::call::Call;
 use super::datum::Value;
 use super::maker::RowMaker;
-use super::relation::{live_attributes, Relation};
+use super::relation::Relation;
 use super::slot::slot_attributes;
+use super::unwinding;
 use crate::error::{CaliberError, CaliberResult, Rule};
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -65,6 +67,33 @@ impl AnyRow {
                 pg_sys::DecrTupleDescRefCount(desc);
             }
             known
+        }
+    }
+}
+
+/// A row that is held until it is wanted, or not: unlike an [`AnyRow`], which lives as
+/// long as its memory context, it goes when it is dropped.
+#[derive(Debug)]
+pub struct KeptRow(AnyRow);
+
+impl KeptRow {
+    /// Takes over a row that the caller has just had made for this.
+    pub(crate) fn new(row: AnyRow) -> Self {
+        Self(row)
+    }
+
+    /// The composite datum.
+    pub(crate) fn datum(&self) -> pg_sys::Datum {
+        self.0.datum()
+    }
+}
+
+impl Drop for KeptRow {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: RowMaker makes a row as one palloc'd chunk, of which nobody else
+            // has been given the address.
+            unsafe { pg_sys::pfree(self.0.datum().cast_mut_ptr()) };
         }
     }
 }

@@ -8,7 +8,7 @@ use super::encoding::to_server;
 use super::error::{raise_report, Report, SqlState};
 use super::maker::RowMaker;
 use super::relation::Relation;
-use super::row::{AnyRow, RowSink};
+use super::row::{AnyRow, KeptRow, RowSink};
 use super::{unwinding, user};
 use crate::error::CaliberResult;
 use pgrx::pg_sys::{self, Oid};
@@ -370,23 +370,31 @@ pub fn each(
     planning: Planning,
     work: &mut dyn FnMut(&[Value]) -> CaliberResult<()>,
 ) -> CaliberResult<()> {
-    until(text, parameters, planning, &mut |values| {
-        work(values).map(|()| true)
+    walk(text, parameters, planning, &mut |_, values, nulls| {
+        work(&row(values, nulls)).map(|()| true)
     })
 }
+
+/// What is done with a row, which can be made one of a relation's row type; false: no
+/// more are wanted.
+pub type Visit<'a> = dyn FnMut(&[Value], &dyn Fn() -> KeptRow) -> CaliberResult<bool> + 'a;
 
 /// As [`each`], until `work` returns false.
 ///
 /// # Errors
 /// Those of `work`.
 pub fn until(
+    relation: &Relation,
     text: &str,
     parameters: &[Parameter],
     planning: Planning,
-    work: &mut dyn FnMut(&[Value]) -> CaliberResult<bool>,
+    work: &mut Visit<'_>,
 ) -> CaliberResult<()> {
-    walk(text, parameters, planning, &mut |_, values, nulls| {
-        work(&row(values, nulls))
+    let mut maker = None;
+    walk(text, parameters, planning, &mut |desc, values, nulls| {
+        let maker = &*maker.get_or_insert_with(|| RowMaker::new(relation, desc));
+        let keep = || KeptRow::new(maker.datum(values, nulls));
+        work(&row(values, nulls), &keep)
     })
 }
 

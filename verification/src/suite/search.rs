@@ -4,6 +4,7 @@
 mod content;
 mod gin;
 mod place;
+mod twins;
 
 use super::desk::{self, Desk};
 use crate::judge::Engine;
@@ -47,6 +48,7 @@ pub fn tests() -> Vec<Test> {
         ),
     ];
     tests.extend(place::tests());
+    tests.extend(twins::tests());
     tests.extend(gin::tests());
     tests.extend(content::tests());
     tests

@@ -8,8 +8,11 @@ use crate::error::CaliberResult;
 use crate::pg::datum::Value;
 use crate::pg::guc;
 use crate::pg::index::Wanted;
+use crate::pg::maker::RowMaker;
 use crate::pg::nearest::Hnsw;
+use crate::pg::row::KeptRow;
 use crate::pg::scan::Scan;
+use crate::pg::slot::slot_attributes;
 use crate::pg::snapshot::ActiveSnapshot;
 use crate::pg::vector::Cosine;
 
@@ -77,9 +80,15 @@ impl Search for Heap {
 }
 
 fn each(table: &Table, mut scan: Scan<'_>, visit: &mut Visit<'_>) -> CaliberResult<()> {
+    let maker = RowMaker::borrowed(&table.relation, table.relation.descriptor());
     while let Some(slot) = scan.next() {
-        // SAFETY: the scan returned a stored row in the slot.
-        if !visit(&unsafe { stored(table, slot) })? {
+        let keep = || {
+            // SAFETY: the scan returned a stored row in the slot.
+            let (values, nulls) = unsafe { slot_attributes(slot) };
+            KeptRow::new(maker.datum(values, nulls))
+        };
+        // SAFETY: as above.
+        if !visit(&unsafe { stored(table, slot) }, &keep)? {
             break;
         }
     }

@@ -15,7 +15,13 @@ impl Accept for Sql {
         // from a concurrent change.
         let mut tried: Option<Vec<(usize, Value)>> = None;
         loop {
-            let text = Text::get(table, key);
+            // Where nobody can tell whose version a row is, it is locked the second time:
+            // if the update is fruitless again, then by a veto.
+            let locked = tried.is_some() && !table.relation.is_heap();
+            let mut text = Text::get(table, key);
+            if locked {
+                text = text.followed_by(" FOR NO KEY UPDATE");
+            }
             let Some(row) = self.read(table, &text, View::Fresh).into_iter().next() else {
                 return Ok(false);
             };
@@ -44,8 +50,8 @@ impl Accept for Sql {
                     self.beside(new).write(&both)
                 }
             };
-            if written == Written::Done {
-                return Ok(true);
+            if written == Written::Done || locked {
+                return Ok(written == Written::Done);
             }
             tried = Some(guard);
             crate::pg::check_for_interrupts();
@@ -54,7 +60,8 @@ impl Accept for Sql {
 }
 
 impl Sql {
-    /// Is the version of the row that is seen one of this transaction's?
+    /// Is the version of the row that is seen one of this transaction's? Asked with the
+    /// owner's rights: rights on columns do not reach those of the system.
     pub(super) fn is_own(&self, table: &Table, key: Value) -> CaliberResult<bool> {
         // Only the heap has transaction ids that are this server's own.
         if !table.relation.is_heap() {
@@ -63,10 +70,12 @@ impl Sql {
         let _snapshot = ActiveSnapshot::for_read_by_sql();
         let text = Text::xmin(table, key);
         let mut own = false;
-        spi::each(&text.sql, &text.parameters, self.planning, &mut |values| {
-            let xid = values.first().and_then(Value::as_int4);
-            own |= xid.is_some_and(|xid| is_current_transaction(xid as u32));
-            Ok(())
+        spi::as_owner(&table.relation, || {
+            spi::each(&text.sql, &text.parameters, self.planning, &mut |values| {
+                let xid = values.first().and_then(Value::as_int4);
+                own |= xid.is_some_and(|xid| is_current_transaction(xid as u32));
+                Ok(())
+            })
         })?;
         Ok(own)
     }

@@ -67,7 +67,7 @@ impl LockRows for Sql {
     }
 
     fn is_of_this_transaction(&self, table: &Table, id: Uuid) -> CaliberResult<bool> {
-        spi::as_owner(&table.relation, || self.is_own(table, Value::uuid(id)))
+        self.is_own(table, Value::uuid(id))
     }
 
     fn try_lock(&self, table: &Table, id: Uuid, how: Strength) -> CaliberResult<Option<LockRow>> {

@@ -67,8 +67,12 @@ impl Search for Sql {
 
 impl Sql {
     fn each(&self, table: &Table, text: &Text<'_>, visit: &mut Visit<'_>) -> CaliberResult<()> {
-        spi::until(&text.sql, &text.parameters, self.planning, &mut |values| {
-            visit(&known(table, values))
-        })
+        spi::until(
+            &table.relation,
+            &text.sql,
+            &text.parameters,
+            self.planning,
+            &mut |values, keep| visit(&known(table, values), keep),
+        )
     }
 }

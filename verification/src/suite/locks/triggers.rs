@@ -28,7 +28,32 @@ pub(super) fn tests() -> Vec<Test> {
             "an acquire that comes to nothing deletes no dead row, and one that fails neither",
             swept_in_vain,
         ),
+        Test::new(
+            "locks::release_of_none",
+            "the release of a lock that is not there is a DELETE all the same, and fires its statement's triggers",
+            release_of_none,
+        ),
     ]
+}
+
+fn release_of_none(context: &Context) -> Result<Outcome> {
+    for_each(context, |stage| {
+        run(
+            &mut stage.two,
+            "CREATE TABLE fired (what text);
+            CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO fired VALUES (TG_WHEN || ' ' || (SELECT count(*) FROM caliber_lock)); RETURN NULL; END $$;
+            CREATE TRIGGER one BEFORE DELETE ON caliber_lock FOR EACH STATEMENT EXECUTE FUNCTION act();
+            CREATE TRIGGER two AFTER DELETE ON caliber_lock FOR EACH STATEMENT EXECUTE FUNCTION act()",
+        )?;
+        let fired = "SELECT string_agg(what, ', ' ORDER BY ctid) FROM fired";
+        gives(&mut stage.one, "SELECT caliber_lock_release('@1')", "f")?;
+        gives(&mut stage.one, fired, "BEFORE 0, AFTER 0")?;
+        acquired(&mut stage.one, 'a', "id => '@1'")?;
+        run(&mut stage.one, "TRUNCATE fired")?;
+        gives(&mut stage.one, "SELECT caliber_lock_release('@1')", "t")?;
+        gives(&mut stage.one, fired, "BEFORE 1, AFTER 0")
+    })
 }
 
 /// Creates the trigger function with this body.

@@ -169,6 +169,7 @@ pub const CASES: &[Case] = &[
     meanwhile!("expired meanwhile", Sql("UPDATE caliber_message SET expires_at = now() - interval '1 s' WHERE message_id = '@02'"), "01 04", "40001"),
     meanwhile!("less urgent meanwhile: still one of the first two, but the last of them", Sql("UPDATE caliber_message SET priority = 'low' WHERE message_id = '@02'"), "01 02", "40001"),
     meanwhile!("more urgent meanwhile, but not among the first two then", Sql("UPDATE caliber_message SET priority = 'critical' WHERE message_id = '@03'"), "02 01", "02 01"),
+    meanwhile!("of another key meanwhile: locked, and counted, but not updated", Sql("UPDATE caliber_message SET message_id = '@00' WHERE message_id = '@02'"), "01", "40001"),
     meanwhile!("another payload meanwhile", Sql("UPDATE caliber_message SET payload = repeat('x', 3000) WHERE message_id = '@02'"), "02 01", "40001"),
     meanwhile!("received by another meanwhile", Receive("@a1", 2), "04 03", "40001"),
     meanwhile!("changed twice meanwhile", Sql("UPDATE caliber_message SET payload = 'x'; UPDATE caliber_message SET delivered_at = now() WHERE message_id = '@01'"), "02 04", "40001"),

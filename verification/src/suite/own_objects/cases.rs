@@ -336,6 +336,25 @@ pub(super) static CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "ddl_in_a_trigger",
+        promise: "a trigger may alter what its statement has read, and no more reads; not what it writes",
+        make: "CREATE FUNCTION alter_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                EXECUTE format('ALTER TABLE caliber_%s ALTER COLUMN scope_id SET STATISTICS %s', NEW.content, NEW.token_count); RETURN NEW; END $$;
+            CREATE TRIGGER t BEFORE INSERT ON caliber_turn FOR EACH ROW EXECUTE FUNCTION alter_it()",
+        stages: &[Stage { before: "SELECT 1", steps: &[
+            Step("caliber_turn_create('@8', NULL, 'user', 'scope', 7, id => '@5')",
+                "INSERT INTO caliber_turn VALUES ('@5', '@8', 0, 'user', 'scope', 7, now(), NULL, NULL, NULL)", Id('5')),
+            Step("string_agg(x::text, ' ') FROM caliber_turn_create_many('@8', '[{\"role\": \"user\", \"content\": \"scope\", \"token_count\": 8, \"id\": \"@6\"}]') x",
+                "INSERT INTO caliber_turn VALUES ('@6', '@8', 1, 'user', 'scope', 8, now(), NULL, NULL, NULL)", Id('6')),
+            Step("caliber_turn_create('@8', 2, 'user', 'turn', 7, id => '@7')",
+                "INSERT INTO caliber_turn VALUES ('@7', '@8', 2, 'user', 'turn', 7, now(), NULL, NULL, NULL)", Id('7')),
+        ] }],
+        look: "SELECT x FROM caliber_turn x ORDER BY 1",
+        effect: "SELECT attstattarget = 8 AND (SELECT count(*) = 2 FROM caliber_turn) FROM pg_attribute
+            WHERE attrelid = 'caliber_scope'::regclass AND attname = 'scope_id'",
+        ..PLAIN
+    },
+    Case {
         name: "own_references",
         promise: "a user's foreign keys to our rows act on delete: cascade, set null, restrict, and at commit",
         make: "CREATE TABLE mine (t uuid REFERENCES caliber_trajectory ON DELETE CASCADE, s uuid REFERENCES caliber_scope ON DELETE SET NULL);
