@@ -177,6 +177,8 @@ pub struct Rows<T> {
 pub struct RowSink {
     set: ResultSet,
     maker: Option<RowMaker>,
+    /// Where a stored tuple is copied to, to be changed before it is given away.
+    scratch: Vec<u64>,
 }
 
 /// The result set of a call, in materialize mode (funcapi.h).
@@ -196,6 +198,7 @@ impl<T> Rows<T> {
             sink: RowSink {
                 set: ResultSet::new(call)?,
                 maker: None,
+                scratch: Vec::new(),
             },
             of: PhantomData,
         })
@@ -282,20 +285,27 @@ impl RowSink {
     /// # Safety
     /// The slot holds such a tuple.
     pub(crate) unsafe fn put_slot(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: the caller's promise; tuplestore_puttuple copies the tuple. What a
-        // stored one's header says of transactions is not given away: a call in a SELECT
-        // list returns the set's tuples as they are (nodeProjectSet.c).
+        // SAFETY: the caller's promise; `scratch` has room for the whole tuple, aligned as
+        // the page aligns it; tuplestore_puttuple copies. What a stored tuple's header says
+        // of transactions is not given away: a call in a SELECT list returns the set's
+        // tuples as they are (nodeProjectSet.c).
         unsafe {
             let stored = self.maker.as_ref().and_then(|maker| maker.stored(slot));
             if let Some(tuple) = stored {
-                let copy = pg_sys::heap_copytuple(tuple);
+                let length = (*tuple).t_len as usize;
+                self.scratch.resize(length.div_ceil(8), 0);
+                let header = self.scratch.as_mut_ptr();
+                std::ptr::copy_nonoverlapping((*tuple).t_data.cast::<u8>(), header.cast(), length);
+                let header = header.cast::<pg_sys::HeapTupleHeaderData>();
                 if !crate::fault::active("row_header_kept") {
-                    let header = (*copy).t_data;
                     (*header).t_infomask &= !(pg_sys::HEAP_XACT_MASK as u16);
                     (*header).t_infomask2 &= !(pg_sys::HEAP2_XACT_MASK as u16);
                 }
-                pg_sys::tuplestore_puttuple(self.set.store, copy);
-                pg_sys::heap_freetuple(copy);
+                let mut copy = pg_sys::HeapTupleData {
+                    t_data: header,
+                    ..*tuple
+                };
+                pg_sys::tuplestore_puttuple(self.set.store, &mut copy);
             } else {
                 let (values, nulls) = slot_attributes(slot);
                 self.put(values, nulls);

@@ -7,7 +7,7 @@ use super::datum::Value;
 use super::index::{Index, Wanted};
 use super::nearest::Hnsw;
 use super::relation::{ColumnType, Relation};
-use super::slot::{slot_attribute, slot_attributes, OwnSlot};
+use super::slot::{slot_attribute, OwnSlot};
 use super::snapshot::ActiveSnapshot;
 use super::test::Test;
 use super::{compat, unwinding};
@@ -23,9 +23,9 @@ pub(crate) struct Scan<'r> {
     slot: OwnSlot,
     /// The table and its key column, if the snapshot combines (see `chain`).
     chains: Option<(&'r Relation, usize)>,
-    /// Attributes (from 0), their types, and what every row must pass there:
-    /// the index may hold rows that do not.
-    tests: Vec<(usize, ColumnType, Test)>,
+    /// Attributes, their types, and what every row must pass there: the index may hold
+    /// rows that do not.
+    tests: Vec<(i16, ColumnType, Test)>,
     /// Keeps the index open; closed after the scan has ended.
     _index: Index,
 }
@@ -132,10 +132,7 @@ impl<'r> Scan<'r> {
             chains: None,
             tests: tests
                 .iter()
-                .map(|&(c, test)| {
-                    let kind = relation.kind(c);
-                    (relation.attribute(c) as usize - 1, kind, test)
-                })
+                .map(|&(c, test)| (relation.attribute(c), relation.kind(c), test))
                 .collect(),
             _index: index,
         }
@@ -204,14 +201,10 @@ impl<'r> Scan<'r> {
 
     /// Does the row in the slot pass every test?
     fn passes(&self) -> bool {
-        if self.tests.is_empty() {
-            return true;
-        }
-        // SAFETY: the scan has just stored a row in the slot.
-        let (values, nulls) = unsafe { slot_attributes(self.slot.0) };
-        self.tests
-            .iter()
-            .all(|&(i, kind, test)| test.passes(Value::new(values[i], nulls[i]), kind))
+        self.tests.iter().all(|&(attribute, kind, test)| {
+            // SAFETY: the scan has just stored a row in the slot.
+            test.passes(unsafe { slot_attribute(self.slot.0, attribute) }, kind)
+        })
     }
 
     /// Ends the scan and keeps the slot, which still pins its row.
