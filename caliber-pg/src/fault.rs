@@ -129,6 +129,11 @@ pub const FAULTS: &[(&str, &str)] = &[
         "a message that was received meanwhile is received again",
     ),
     (
+        "consulted_stays_open",
+        "what a verb has read stays open while it writes",
+    ),
+    ("list_nulls_first", "a list merges rows without a key first"),
+    (
         "claim_of_new_key",
         "a message that got another key meanwhile is received",
     ),

@@ -38,32 +38,19 @@ pub fn row_type_mismatch(schema: Oid, names: &Names, table: &Table) -> Option<St
     let resolved = resolved.collect::<Vec<_>>().join(", ");
     let types = query(&format!("SELECT {resolved}")).into_iter().flatten();
     let found = query(&format!(
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-                CASE WHEN a.attcollation IN (0, 'pg_catalog.default'::regcollation) THEN ''
-                     ELSE ' COLLATE ' || a.attcollation::regcollation END
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod)
            FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
           WHERE t.oid = {} AND a.attnum > 0 AND NOT a.attisdropped
           ORDER BY a.attnum",
         oid.to_u32()
     ));
-    let mut found = found.into_iter().map(texts::<3>);
+    let mut found = found.into_iter().map(texts::<2>);
     let wanted = table.attributes.iter().zip(types);
     wanted
         .enumerate()
         .find_map(|(position, (attribute, type_name))| {
-            let collation = if attribute.collate_c {
-                " COLLATE \"C\""
-            } else {
-                ""
-            };
-            let should = format!(
-                "{} {}{collation}",
-                attribute.name,
-                type_name.unwrap_or_default()
-            );
-            let is = found
-                .next()
-                .map(|[name, kind, collation]| format!("{name} {kind}{collation}"));
+            let should = format!("{} {}", attribute.name, type_name.unwrap_or_default());
+            let is = found.next().map(|[name, kind]| format!("{name} {kind}"));
             if is.as_ref() == Some(&should) {
                 return None;
             }
@@ -85,14 +72,28 @@ pub fn differences(relation: Oid, names: &Names, table: &Table) -> Vec<String> {
 
 fn columns(relation: Oid, names: &Names, table: &Table, lines: &mut Vec<String>) {
     let found = query(&format!(
-        "SELECT a.attname, a.attnotnull::text, coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+        "SELECT a.attname, a.attnotnull::text, coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+                CASE WHEN a.attcollation IN (0, 'pg_catalog.default'::regcollation) THEN 'default'
+                     ELSE a.attcollation::regcollation::text END
            FROM pg_attribute a
                 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
           WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped
           ORDER BY a.attnum",
         relation.to_u32()
     ));
-    for [name, not_null, default] in found.into_iter().map(texts) {
+    for [name, not_null, default, collation] in found.into_iter().map(texts) {
+        if let Some(attribute) = table.attributes.iter().find(|a| a.name == name) {
+            let wanted = if attribute.collate_c {
+                "\"C\""
+            } else {
+                "default"
+            };
+            if collation != wanted {
+                lines.push(format!(
+                    "collation of column {name} is {collation}, not {wanted}"
+                ));
+            }
+        }
         // Attributes of a later version have no description here.
         let Some(column) = table.columns.iter().find(|column| column.name == name) else {
             continue;

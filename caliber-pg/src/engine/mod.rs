@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod claim;
+pub mod consulted;
 mod heap;
 pub mod list;
 pub mod locks;

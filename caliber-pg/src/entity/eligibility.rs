@@ -3,6 +3,7 @@
 
 use super::agent::column::{AGENT_TYPE, LAST_HEARTBEAT};
 use super::agent::ANY_TYPE;
+use crate::engine::consulted::Consulted;
 use crate::engine::list::Range;
 use crate::engine::{Stored, Table};
 use crate::error::{AgentError, CaliberError, CaliberResult};
@@ -36,14 +37,14 @@ impl Addressed {
     pub fn check(
         &self,
         table: &Table,
-        agents: &Table,
+        agents: &Consulted,
         row: &Stored,
         id: Uuid,
         agent: Uuid,
     ) -> CaliberResult<()> {
-        let engine = agents.engine();
         let key = Value::uuid(agent);
-        let Some(found) = engine.fetch(agents, key, &[AGENT_TYPE])? else {
+        let found = agents.read(|agents| agents.engine().fetch(agents, key, &[AGENT_TYPE]))?;
+        let Some(found) = found else {
             return Err(CaliberError::from(AgentError::Unknown {
                 message: format!("agent {agent} does not exist"),
                 object: table.constraint(self.foreign_key),
@@ -129,8 +130,8 @@ impl Addressed {
 ///
 /// # Errors
 /// 55000 without an index on the key.
-pub fn is_stale(agents: &Table, agent: Value, stale_after: Value) -> CaliberResult<bool> {
-    let found = agents.engine().fetch(agents, agent, &[LAST_HEARTBEAT])?;
+pub fn is_stale(agents: &Consulted, agent: Value, stale_after: Value) -> CaliberResult<bool> {
+    let found = agents.read(|agents| agents.engine().fetch(agents, agent, &[LAST_HEARTBEAT]))?;
     let since = Value::wall_clock_minus(stale_after).as_int8();
     let heard = found.and_then(|columns| columns[0].as_int8());
     // One that was never heard of is not older than anything.

@@ -5,6 +5,7 @@ use super::args::{self, Page};
 use super::common;
 use super::eligibility::Addressed;
 use super::life::LifeCycle;
+use crate::engine::consulted::Consulted;
 use crate::engine::list::{List, Range};
 use crate::engine::{Entity, Table, Verdict};
 use crate::pg::call::Call;
@@ -174,6 +175,7 @@ fn caliber_handoff_accept(
         let read = Rights::select();
         let wanted = [(&HANDOFF, &rights), (&AGENT, &read)];
         let [table, agents] = Table::open_several(&call, wanted, false)?;
+        let agents = Consulted::from(agents);
         table
             .engine()
             .change(&table, Value::uuid(id), &mut |stored| {

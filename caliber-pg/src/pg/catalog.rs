@@ -91,12 +91,12 @@ pub fn refuse_if_read_only(what: &CStr) {
 /// Raises PostgreSQL's 42501 unless the current user may create in the schema.
 pub fn check_may_create_in(schema: pg_sys::Oid) {
     super::rights::check_schema_usage(schema);
-    super::compat::check_schema_right(schema, pg_sys::ACL_CREATE);
+    super::compat::privileges::check_schema_right(schema, pg_sys::ACL_CREATE);
 }
 
 /// Raises PostgreSQL's 42501 unless the current user may give an object to `role`.
 pub fn check_may_give_to(role: pg_sys::Oid) {
-    super::compat::check_may_give_to(role);
+    super::compat::privileges::check_may_give_to(role);
 }
 
 /// The current user, whose rights count.

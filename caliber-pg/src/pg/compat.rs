@@ -2,10 +2,11 @@
 
 pub mod bitmap;
 pub mod checks;
+pub mod privileges;
 
 use super::relation::Relation;
 use super::rights::RangeTable;
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys;
 
 /// Attribute `index` (from 0) of a descriptor.
 ///
@@ -67,43 +68,6 @@ pub unsafe fn tuple_xmin(header: pg_sys::HeapTupleHeader) -> pg_sys::Transaction
 pub unsafe fn in_parallel_mode() -> bool {
     // SAFETY: reads a backend variable.
     unsafe { pg_sys::IsInParallelMode() }
-}
-
-/// Raises 42501 in PostgreSQL's words unless the current user may give an
-/// object to `role`.
-pub fn check_may_give_to(role: Oid) {
-    // SAFETY: look-ups by OID; raises on failure.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        pg_sys::check_is_member_of_role(pg_sys::GetUserId(), role);
-        #[cfg(not(feature = "pg15"))]
-        pg_sys::check_can_set_role(pg_sys::GetUserId(), role);
-    }
-}
-
-/// Raises 42501 in PostgreSQL's words unless the current user has the right
-/// `right` (an ACL bit) on the schema.
-pub fn check_schema_right(schema: Oid, right: u32) {
-    // SAFETY: look-ups by OID; raises on failure.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        let result =
-            pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), right as pg_sys::AclMode);
-        #[cfg(not(feature = "pg15"))]
-        let result = pg_sys::object_aclcheck(
-            pg_sys::NamespaceRelationId,
-            schema,
-            pg_sys::GetUserId(),
-            right as pg_sys::AclMode,
-        );
-        if result != pg_sys::AclResult::ACLCHECK_OK {
-            pg_sys::aclcheck_error(
-                result,
-                pg_sys::ObjectType::OBJECT_SCHEMA,
-                pg_sys::get_namespace_name(schema),
-            );
-        }
-    }
 }
 
 /// ExecCheckPermissions (execMain.c), which 15 calls ExecCheckRTPerms.

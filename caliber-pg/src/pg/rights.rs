@@ -169,7 +169,7 @@ impl Rights {
 /// A kept plan does not check it again when the role changes, so both engines
 /// check it here at each call.
 pub fn check_schema_usage(schema: Oid) {
-    compat::check_schema_right(schema, pg_sys::ACL_USAGE);
+    compat::privileges::check_schema_right(schema, pg_sys::ACL_USAGE);
 }
 
 /// A write needs a transaction that may write (25006) and is not in parallel

@@ -116,6 +116,34 @@ impl Drop for ActiveSnapshot {
     }
 }
 
+/// What had been committed at a moment.
+#[derive(Debug)]
+pub struct Moment(pg_sys::Snapshot);
+
+impl Moment {
+    /// The present one; at REPEATABLE READ and above that of the transaction's snapshot.
+    pub fn now() -> Self {
+        // SAFETY: inside a transaction; the resource owner keeps the copy.
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()) })
+    }
+
+    /// Had this transaction, which is none of ours, ended?
+    pub fn knows(&self, xid: u32) -> bool {
+        // SAFETY: the snapshot is an MVCC snapshot, registered while we live.
+        unsafe { !pg_sys::XidInMVCCSnapshot(xid.into(), self.0) }
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        if !super::unwinding() {
+            // SAFETY: registered in `now`, given back once. After an error the resource
+            // owner does.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
+    }
+}
+
 /// Does this transaction keep one snapshot (REPEATABLE READ or above)?
 pub fn transaction_keeps_snapshot() -> bool {
     // SAFETY: reads a backend variable (IsolationUsesXactSnapshot, xact.h).

@@ -1,6 +1,7 @@
 //! pgvector's types and functions, in whatever schema that extension is.
 
 use super::catalog::internal_error;
+use super::compat::privileges::check_function_execute;
 use super::datum::Value;
 use super::memory;
 use super::relation::type_by_name;
@@ -30,7 +31,8 @@ pub struct Cosine {
 
 impl Cosine {
     /// Distances from `query`, a `vector` that is not NULL. The caller needs
-    /// USAGE on pgvector's schema, as for the operator (42501).
+    /// USAGE on pgvector's schema and EXECUTE on its functions, as for the operator
+    /// (42501).
     pub fn from(query: Value) -> Self {
         let Some(schema) = schema() else {
             internal_error("extension \"vector\" does not exist".to_owned());
@@ -124,9 +126,10 @@ pub(crate) fn function_oid(schema: Oid, name: &CStr, arguments: &[Oid]) -> Oid {
     }
 }
 
-/// A function ready to be called.
+/// A function ready to be called, which the user may (ExecInitFunc, execExpr.c).
 fn function(schema: Oid, name: &CStr, arguments: &[Oid]) -> *mut pg_sys::FmgrInfo {
     let oid = function_oid(schema, name, arguments);
+    check_function_execute(oid);
     // SAFETY: fmgr_info fills zeroed memory of the current context.
     unsafe {
         let info = pg_sys::palloc0(std::mem::size_of::<pg_sys::FmgrInfo>()).cast();

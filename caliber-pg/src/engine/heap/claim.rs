@@ -47,8 +47,11 @@ impl Claims for Heap {
                     statement.in_row_context(|| {
                         let key = key_of(table, slot.0);
                         // The UPDATE is joined to what was locked by the key, and does not
-                        // see one that the row was given since.
-                        let is_seen = key.same(&key_of(table, seen), ColumnType::Uuid);
+                        // see one that the row was given since. (Where a user has dropped
+                        // the key, one that is NULL joins nothing, as in SQL; of rows with
+                        // the same each is claimed by itself.)
+                        let is_seen =
+                            !key.is_null() && key.same(&key_of(table, seen), ColumnType::Uuid);
                         if !is_seen && !crate::fault::active("claim_of_new_key") {
                             return Ok(());
                         }
@@ -64,7 +67,7 @@ impl Claims for Heap {
                 Ok(free)
             })?;
         }
-        places.sort_by_key(|place| (place.rank, place.key));
+        places.sort_by_key(|place| (place.rank, place.key.is_none(), place.key));
         sink.prepare(&table.relation, table.relation.descriptor());
         for place in places {
             // SAFETY: this transaction wrote the version just now.

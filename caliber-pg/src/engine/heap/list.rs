@@ -171,7 +171,7 @@ impl<'t, 'l> Part<'t, 'l> {
             let mut scan = self.scan(range, snapshot, false)?;
             while let Some(slot) = scan.next() {
                 let place = Place::of(value_of(self.table, slot, self.order), kind);
-                let in_page = after.is_none_or(|after| place > after);
+                let in_page = after.is_none_or(|after| place > after && place != Place::Null);
                 if in_page && self.kept(slot)? {
                     // SAFETY: the scan returned a row of the table.
                     unsafe { sort.put(slot) };
@@ -266,18 +266,23 @@ impl<'t, 'l> Part<'t, 'l> {
     }
 }
 
-/// A value of an order column, which is a uuid or an integer.
+/// A value of an order column, which is a uuid or an integer; NULL, where a user allows
+/// it, comes last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    Id(Option<Uuid>),
-    Number(Option<i32>),
+    Id(Uuid),
+    Number(i32),
+    Null,
 }
 
 impl Place {
     fn of(value: Value, kind: ColumnType) -> Self {
+        if crate::fault::active("list_nulls_first") && value.is_null() {
+            return Self::Id(Uuid::nil());
+        }
         match kind {
-            ColumnType::Uuid => Self::Id(value.as_uuid()),
-            _ => Self::Number(value.as_int4()),
+            ColumnType::Uuid => value.as_uuid().map_or(Self::Null, Self::Id),
+            _ => value.as_int4().map_or(Self::Null, Self::Number),
         }
     }
 }

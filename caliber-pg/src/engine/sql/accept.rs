@@ -6,15 +6,16 @@ use crate::engine::accept::{Accept, NewRow, Rule};
 use crate::engine::{same, Table, Verdict, Written};
 use crate::error::CaliberResult;
 use crate::pg::datum::Value;
-use crate::pg::snapshot::{is_current_transaction, ActiveSnapshot};
+use crate::pg::snapshot::{is_current_transaction, ActiveSnapshot, Moment};
 use crate::pg::spi::{self, Planning, View};
 
 impl Accept for Sql {
     fn accept(&self, table: &Table, key: Value, rule: &mut Rule<'_, '_>) -> CaliberResult<bool> {
-        // The values that a fruitless UPDATE was guarded by, to tell a veto
+        // The values that a fruitless UPDATE was guarded by, and when, to tell a veto
         // from a concurrent change.
-        let mut tried: Option<Vec<(usize, Value)>> = None;
+        let mut tried: Option<(Vec<(usize, Value)>, Moment)> = None;
         loop {
+            let moment = Moment::now();
             // Where nobody can tell whose version a row is, it is locked the second time:
             // if the update is fruitless again, then by a veto.
             let locked = tried.is_some() && !table.relation.is_heap();
@@ -26,8 +27,8 @@ impl Accept for Sql {
                 return Ok(false);
             };
             let stored = stored(table, row);
-            if let Some(guard) = &tried {
-                if same(table, &stored, guard) {
+            if let Some((guard, before)) = &tried {
+                if same(table, &stored, guard) && !self.is_newer(table, key, before)? {
                     return Ok(false);
                 }
             }
@@ -53,31 +54,46 @@ impl Accept for Sql {
             if written == Written::Done || locked {
                 return Ok(written == Written::Done);
             }
-            tried = Some(guard);
+            tried = Some((guard, moment));
             crate::pg::check_for_interrupts();
         }
     }
 }
 
 impl Sql {
-    /// Is the version of the row that is seen one of this transaction's? Asked with the
-    /// owner's rights: rights on columns do not reach those of the system.
+    /// Is the version of the row that is seen one of this transaction's?
     pub(super) fn is_own(&self, table: &Table, key: Value) -> CaliberResult<bool> {
+        let written = self.written_by(table, key)?;
+        Ok(written.is_some_and(is_current_transaction))
+    }
+
+    /// Is it one of a transaction that had not ended then? (Another row of the key may
+    /// have the same values.)
+    fn is_newer(&self, table: &Table, key: Value, moment: &Moment) -> CaliberResult<bool> {
+        let written = self.written_by(table, key)?;
+        Ok(written.is_some_and(|xid| !moment.knows(xid)))
+    }
+
+    /// The transaction that wrote the version of the row that is seen. Asked with the
+    /// owner's rights: rights on columns do not reach those of the system.
+    fn written_by(&self, table: &Table, key: Value) -> CaliberResult<Option<u32>> {
         // Only the heap has transaction ids that are this server's own.
         if !table.relation.is_heap() {
-            return Ok(false);
+            return Ok(None);
         }
         let _snapshot = ActiveSnapshot::for_read_by_sql();
         let text = Text::xmin(table, key);
-        let mut own = false;
+        let mut written = None;
         spi::as_owner(&table.relation, || {
             spi::each(&text.sql, &text.parameters, self.planning, &mut |values| {
-                let xid = values.first().and_then(Value::as_int4);
-                own |= xid.is_some_and(|xid| is_current_transaction(xid as u32));
+                written = values
+                    .first()
+                    .and_then(Value::as_int4)
+                    .map(|xid| xid as u32);
                 Ok(())
             })
         })?;
-        Ok(own)
+        Ok(written)
     }
 
     /// The engine for a statement that also writes `new`: see

@@ -3,6 +3,7 @@
 use super::column::*;
 use super::{status_of, ADDRESSED, DELEGATION, LIFE};
 use crate::engine::accept::NewRow;
+use crate::engine::consulted::Consulted;
 use crate::engine::{Stored, Table, Verdict};
 use crate::entity::agent::AGENT;
 use crate::entity::args;
@@ -47,7 +48,7 @@ fn caliber_delegation_accept(
         if !child.is_null() {
             let wanted = [(&DELEGATION, &rights), (&AGENT, &read)];
             let [table, agents] = Table::open_several(&call, wanted, false)?;
-            return accept(&table, &agents, id, agent, &Child::Given(child));
+            return accept(&table, &agents.into(), id, agent, &Child::Given(child));
         }
         // With the UPDATE in its WITH clause, the statement is an INSERT.
         rights.command = Command::Insert;
@@ -58,7 +59,7 @@ fn caliber_delegation_accept(
             (&TRAJECTORY, &insert),
         ];
         let [table, agents, tasks] = Table::open_several(&call, wanted, false)?;
-        accept(&table, &agents, id, agent, &Child::New(&tasks))
+        accept(&table, &agents.into(), id, agent, &Child::New(&tasks))
     })
 }
 
@@ -72,7 +73,7 @@ enum Child<'t> {
 
 fn accept(
     table: &Table,
-    agents: &Table,
+    agents: &Consulted,
     id: Uuid,
     agent: Uuid,
     child: &Child<'_>,

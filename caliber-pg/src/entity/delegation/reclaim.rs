@@ -2,6 +2,7 @@
 
 use super::column::*;
 use super::{status_of, DELEGATION};
+use crate::engine::consulted::Consulted;
 use crate::engine::{Table, Verdict};
 use crate::entity::agent::AGENT;
 use crate::entity::{args, eligibility};
@@ -47,6 +48,7 @@ fn caliber_delegation_reclaim(
         let read = Rights::select();
         let wanted = [(&DELEGATION, &rights), (&AGENT, &read)];
         let [table, agents] = Table::open_several(&call, wanted, false)?;
+        let agents = Consulted::from(agents);
         let engine = table.engine();
         engine.change(&table, Value::uuid(id), &mut |stored| {
             let status = status_of(stored);

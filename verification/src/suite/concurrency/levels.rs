@@ -19,6 +19,11 @@ pub(super) fn tests() -> Vec<Test> {
             two_rows,
         ),
         Test::new(
+            "concurrency::another_row_of_the_key",
+            "a verb that waited for a row finds another one of its key, whose values are the same: it is no veto",
+            another_row,
+        ),
+        Test::new(
             "concurrency::write_skew",
             "at SERIALIZABLE reads are remembered, and write skew is 40001",
             write_skew,
@@ -166,6 +171,51 @@ fn write_skew(context: &Context) -> Result<Outcome> {
         database.mark_clean();
     }
     Ok(Outcome::Passed(format!("{} kinds", SKEWS.len())))
+}
+
+/// The row of a verb goes while the verb waits, and another one has its key. A verb that
+/// was fruitless begins anew (`api.md`, 1.5).
+fn another_row(context: &Context) -> Result<Outcome> {
+    const ROWS: &str = "
+        SELECT caliber_note_create('fact', 'old', 'c', id => '@7');
+        SELECT caliber_agent_register('coder', id => '@a');
+        SELECT caliber_message_send('@a', '@a', NULL, 'heartbeat', 'p', id => id::uuid) FROM unnest('{@1,@2}'::text[]) id";
+    const CASES: [(&str, &str, &str); 2] = [
+        (
+            "DELETE FROM caliber_note WHERE note_id = '@7'; SELECT caliber_note_create('fact', 'new', 'c', id => '@7')",
+            "SELECT caliber_note_touch('@7')",
+            "SELECT title = 'new' AND access_count = 1 FROM caliber_note",
+        ),
+        (
+            "UPDATE caliber_message SET message_id = '@3' WHERE message_id = '@1'; UPDATE caliber_message SET message_id = '@1' WHERE message_id = '@2'",
+            "SELECT caliber_message_acknowledge('@1')",
+            "SELECT acknowledged_at IS NOT NULL FROM caliber_message WHERE message_id = '@1'",
+        ),
+    ];
+    const ENGINES: [Engine; 3] = [Engine::Heap, Engine::Sql, Engine::SqlOneshot];
+    for engine in ENGINES {
+        let database = context.server.fresh_database()?;
+        let mut script = setup(engine).step(2, &ids(0, ROWS));
+        let mut calls = Vec::new();
+        for (change, call, look) in CASES {
+            calls.push(script.steps.len() + 1);
+            script = script
+                .step(0, &format!("BEGIN; {}", ids(0, change)))
+                .step(1, &ids(0, call))
+                .step(0, "COMMIT")
+                .step(2, &ids(0, look));
+        }
+        let transcript = run(&database.target, &script, Options::default())?;
+        for call in calls {
+            let told = || format!("{}, step {call}\n{transcript}", engine.name());
+            ensure!(transcript.waited(call), "no wait: {}", told());
+            for step in [call, call + 2] {
+                let answer = transcript.answer(step).and_then(Answer::value);
+                ensure!(answer == Some("t"), "{answer:?}: {}", told());
+            }
+        }
+    }
+    Ok(Outcome::Passed(format!("{} engines", ENGINES.len())))
 }
 
 /// What is written by key where a transaction sees two rows of it: its own, and one that

@@ -355,6 +355,32 @@ pub(super) static CASES: &[Case] = &[
         ..PLAIN
     },
     Case {
+        name: "ddl_on_what_was_consulted",
+        promise: "whoever takes work has been looked up by then: a trigger may alter the table of agents",
+        make: "INSERT INTO caliber_agent (agent_id, agent_type, last_heartbeat) VALUES ('@a', 'coder', now()), ('@b', 'coder', '2001-01-01') ON CONFLICT DO NOTHING;
+            INSERT INTO caliber_delegation (delegation_id, delegator_agent_id, delegatee_agent_type, task_description, parent_trajectory_id) VALUES ('@d', '@a', 'coder', 'do', '@9');
+            INSERT INTO caliber_handoff (handoff_id, from_agent_id, to_agent_type, trajectory_id, scope_id, context_snapshot_id, handoff_notes, reason) VALUES ('@f', '@a', 'coder', '@8', '@9', '@9', '', 'scheduled');
+            UPDATE caliber_agent SET agent_type = 'coder', last_heartbeat = '2001-01-01' WHERE agent_id = '@b';
+            CREATE FUNCTION alter_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                ALTER TABLE caliber_agent ALTER COLUMN agent_type SET STATISTICS 7; RETURN NEW; END $$;
+            CREATE TRIGGER t BEFORE UPDATE ON caliber_delegation FOR EACH ROW EXECUTE FUNCTION alter_it();
+            CREATE TRIGGER t BEFORE UPDATE ON caliber_handoff FOR EACH ROW EXECUTE FUNCTION alter_it()",
+        stages: &[Stage { before: "SELECT 1", steps: &[
+            Step("caliber_delegation_accept('@d', '@b', '@8')",
+                "UPDATE caliber_delegation SET delegatee_agent_id = '@b', status = 'accepted', accepted_at = now(), child_trajectory_id = '@8' WHERE delegation_id = '@d'", Moved),
+            Step("caliber_delegation_reclaim('@d', '1 hour')",
+                "UPDATE caliber_delegation SET delegatee_agent_id = NULL, status = 'pending', accepted_at = NULL WHERE delegation_id = '@d'", Moved),
+            Step("caliber_delegation_accept('@d', '@b')",
+                "UPDATE caliber_delegation SET delegatee_agent_id = '@b', status = 'accepted', accepted_at = now() WHERE delegation_id = '@d'", Moved),
+            Step("caliber_handoff_accept('@f', '@b')",
+                "UPDATE caliber_handoff SET to_agent_id = '@b', status = 'accepted', accepted_at = now() WHERE handoff_id = '@f'", Moved),
+        ] }],
+        look: "SELECT concat(d, h) FROM caliber_delegation d, caliber_handoff h",
+        effect: "SELECT attstattarget = 7 AND (SELECT status = 'accepted' FROM caliber_handoff) FROM pg_attribute
+            WHERE attrelid = 'caliber_agent'::regclass AND attname = 'agent_type'",
+        ..PLAIN
+    },
+    Case {
         name: "own_references",
         promise: "a user's foreign keys to our rows act on delete: cascade, set null, restrict, and at commit",
         make: "CREATE TABLE mine (t uuid REFERENCES caliber_trajectory ON DELETE CASCADE, s uuid REFERENCES caliber_scope ON DELETE SET NULL);

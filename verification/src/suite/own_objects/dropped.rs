@@ -20,11 +20,73 @@ pub(super) fn tests() -> Vec<Test> {
             other_states,
         ),
         Test::new(
+            "own_objects::rows_without_a_key",
+            "where a user allows rows without a key, they come last in lists, and nobody receives them",
+            without_key,
+        ),
+        Test::new(
             "own_objects::proven_ranks",
             "a CHECK speaks for the rows of a list only where it is older, and no function's",
             proven,
         ),
     ]
+}
+
+/// Lists that are put together from several scans, where one row in the first of them has
+/// no key.
+fn without_key(context: &Context) -> Result<Outcome> {
+    const MAKE: &str = "
+        SELECT caliber_agent_register('b', id => '@a'), caliber_agent_register('b', id => '@b');
+        SELECT caliber_trajectory_create('t', id => '@1'), caliber_scope_create('@1', 's', id => '@1');
+        SELECT caliber_message_send('@b', '@a', NULL, 'heartbeat', 'p', id => '@1'), caliber_message_send('@b', NULL, 'b', 'heartbeat', 'p', id => '@2'),
+            caliber_message_send('@b', NULL, 'b', 'heartbeat', 'p', id => '@3'), caliber_message_send('@b', NULL, NULL, 'heartbeat', 'p', id => '@4');
+        SELECT caliber_conflict_create('goal_conflict', 'x', '@1', 'y', '@1', id => ('00000000-0000-7000-8000-00000000000' || n)::uuid) FROM generate_series(1, 4) n;
+        SELECT caliber_conflict_start('@4'); SELECT caliber_conflict_resolve('@1', 'escalate');
+        SELECT caliber_handoff_create('@b', '@a', NULL, '@1', '@1', '@1', id => '@1'), caliber_handoff_create('@b', NULL, 'b', '@1', '@1', '@1', id => '@2'),
+            caliber_handoff_create('@b', NULL, 'b', '@1', '@1', '@1', id => '@3');
+        SELECT caliber_delegation_create('@b', '@a', NULL, 'do', '@1', id => '@1'), caliber_delegation_create('@b', NULL, 'b', 'do', '@1', id => '@2'),
+            caliber_delegation_create('@b', NULL, 'b', 'do', '@1', id => '@3');
+        DO $$ DECLARE e text; BEGIN FOREACH e IN ARRAY '{message,conflict,handoff,delegation}'::text[] LOOP
+            EXECUTE format('ALTER TABLE caliber_%1$s DROP CONSTRAINT caliber_%1$s_pkey CASCADE, ALTER %1$s_id DROP NOT NULL', e);
+            EXECUTE format('UPDATE caliber_%1$s SET %1$s_id = NULL WHERE %1$s_id = ''00000000-0000-7000-8000-00000000000%2$s''', e, CASE e WHEN 'conflict' THEN 4 ELSE 1 END);
+        END LOOP; END $$";
+    const SHOWN: &str = "SELECT string_agg(coalesce(right(@_id::text, 1), '-'), ' ')";
+    let cases = [
+        ("conflict", "caliber_conflict_list_pending()", "1 2 3 -"),
+        ("conflict", "caliber_conflict_list_pending(3)", "1 2 3"),
+        ("message", "caliber_message_list_for_agent('@a')", "2 3 4 -"),
+        (
+            "message",
+            "caliber_message_list_for_agent('@a', true, 2)",
+            "2 3",
+        ),
+        ("handoff", "caliber_handoff_list_for_agent('@a')", "2 3 -"),
+        (
+            "handoff",
+            "caliber_handoff_list_for_agent('@a', max_rows => 2)",
+            "2 3",
+        ),
+        (
+            "delegation",
+            "caliber_delegation_list_for_agent('@a')",
+            "2 3 -",
+        ),
+        (
+            "delegation",
+            "caliber_delegation_list_for_agent('@a', max_rows => 2)",
+            "2 3",
+        ),
+        ("message", "caliber_message_receive('@a')", "2 3"),
+        ("message", "caliber_message_list_for_agent('@a')", "2 3 4 -"),
+    ];
+    for mut desk in desk::open(context, &[Engine::Heap, Engine::Sql], &ids(MAKE))? {
+        for (entity, list, wanted) in cases {
+            let sql = ids(&format!("{} FROM {list}", SHOWN.replace('@', entity)));
+            let found = desk.session.value(&sql)?.unwrap_or_default();
+            ensure!(found == wanted, "{}: {list}: {found}", desk.engine.name());
+        }
+    }
+    Ok(Outcome::Passed(format!("{} lists", cases.len())))
 }
 
 const PREPARE: &str = "

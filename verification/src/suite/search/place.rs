@@ -163,6 +163,40 @@ fn rights(context: &Context) -> Result<Outcome> {
             "{error}"
         );
     }
+    // EXECUTE on what is behind the operator, as in a query with it.
+    for desk in &mut desks {
+        desk.session.batch(
+            "GRANT SELECT ON caliber_artifact, caliber_scope, caliber_note TO verify_reader;
+            REVOKE EXECUTE ON FUNCTION cosine_distance(vector, vector) FROM PUBLIC",
+        )?;
+    }
+    for (call, client) in [
+        (
+            "caliber_artifact_search('[1,2,3]')",
+            "caliber_artifact ORDER BY embedding::vector(3) <=> '[1,2,3]'",
+        ),
+        (
+            "caliber_artifact_search('[1,2,3]', 10, '00000000-0000-7000-8000-000000000001')",
+            "caliber_artifact ORDER BY embedding <=> '[1,2,3]'",
+        ),
+        (
+            "caliber_note_search('[1,2,3]')",
+            "caliber_note ORDER BY embedding::vector(3) <=> '[1,2,3]'",
+        ),
+    ] {
+        for of in [call, client] {
+            let sql = format!("SET ROLE verify_reader; SELECT * FROM {of}");
+            let error = desk::same_error(&mut desks, &sql, "", "42501")?;
+            ensure!(
+                error.message == "permission denied for function cosine_distance",
+                "{error}"
+            );
+        }
+    }
+    for desk in &mut desks {
+        desk.session.batch("RESET ROLE; REVOKE SELECT ON caliber_artifact, caliber_scope, caliber_note FROM verify_reader;
+            GRANT EXECUTE ON FUNCTION cosine_distance(vector, vector) TO PUBLIC")?;
+    }
     for desk in &mut desks {
         let name = desk.engine.name();
         // SELECT of some columns is not enough: rows are returned.
