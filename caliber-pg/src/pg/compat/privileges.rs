@@ -17,7 +17,7 @@ pub fn check_may_give_to(role: Oid) {
 pub fn check_schema_right(schema: Oid, right: u32) {
     // SAFETY: look-ups by OID; raises on failure.
     unsafe {
-        let user = pg_sys::GetUserId();
+        let (user, right) = (pg_sys::GetUserId(), right as pg_sys::AclMode);
         #[cfg(feature = "pg15")]
         let result = pg_sys::pg_namespace_aclcheck(schema, user, right);
         #[cfg(not(feature = "pg15"))]
@@ -33,7 +33,7 @@ pub fn check_schema_right(schema: Oid, right: u32) {
 pub fn check_function_execute(function: Oid) {
     // SAFETY: look-ups by OID; raises on failure.
     unsafe {
-        let (user, execute) = (pg_sys::GetUserId(), pg_sys::ACL_EXECUTE);
+        let (user, execute) = (pg_sys::GetUserId(), pg_sys::ACL_EXECUTE as pg_sys::AclMode);
         #[cfg(feature = "pg15")]
         let result = pg_sys::pg_proc_aclcheck(function, user, execute);
         #[cfg(not(feature = "pg15"))]
