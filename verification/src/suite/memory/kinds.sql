@@ -83,15 +83,15 @@ PERFORM caliber_lock_acquire(@a1, 'k', @f1, 70000), caliber_lock_acquire(@a2, 'k
 PERFORM caliber_lock_release(x);
 PERFORM caliber_lock_purge_expired();
 
---- session lock: acquire, shared to exclusive, release
+--- session_lock: acquire, shared to exclusive, release
 x := caliber_lock_acquire(@a1, 'k', @f1, 60000, 'shared', 'session');
 PERFORM caliber_lock_acquire(@a1, 'k', @f1, 60000, 'exclusive', 'session');
 PERFORM caliber_lock_release(x);
 
---- transaction lock: acquire
+--- transaction_lock: acquire
 PERFORM caliber_lock_acquire(@a1, 'k', @f1, 60000, 'exclusive', 'transaction');
 
---- lock taken back: by a savepoint
+--- lock_taken_back: by a savepoint
 BEGIN
     PERFORM caliber_lock_acquire(@a1, 'k', @f1, 60000, 'exclusive', 'session');
     PERFORM caliber_lock_acquire(@a1, 'j', @f1, 60000, 'shared', 'transaction');
@@ -112,7 +112,7 @@ PERFORM * FROM caliber_scope_list_by_trajectory(@b1);
 PERFORM * FROM caliber_turn_get_by_scope(@c1);
 PERFORM caliber_turn_get_recent(@c1, 2);
 
---- list: of what agents leave and share
+--- list_shared: of what agents leave and share
 PERFORM caliber_artifact_query_by_type(@b1, 'fact'), caliber_artifact_query_by_scope(@c1);
 PERFORM * FROM caliber_note_query_by_trajectory(@b1);
 PERFORM caliber_note_list_by_type('fact');
@@ -122,7 +122,7 @@ PERFORM caliber_delegation_list_pending(), caliber_delegation_list_for_agent(@a1
 PERFORM caliber_handoff_list_for_agent(@a1), caliber_handoff_list_by_trajectory(@b1);
 PERFORM caliber_conflict_list_pending(), caliber_conflict_list_by_item(@e1);
 
---- list: a part of one, given up before its end
+--- list_in_part: a part of one, given up before its end
 FOR r IN SELECT * FROM caliber_trajectory_list_by_status('active') LOOP EXIT; END LOOP;
 PERFORM (SELECT t FROM caliber_trajectory_list_by_status('active') t LIMIT 1);
 
@@ -137,15 +137,15 @@ BEGIN PERFORM caliber_artifact_create(@b1, @c1, 'fact', 'n', repeat('x', 5000), 
 BEGIN PERFORM caliber_trajectory_update(@b1, '{"parent_trajectory_id": "00000000-0000-7000-8000-0000000000b4"}'); EXCEPTION WHEN check_violation THEN END;
 BEGIN PERFORM caliber_turn_create_many(@c1, '[{"role": "user", "content": "a"}, {"role": "nobody", "content": "a"}]'); EXCEPTION WHEN invalid_parameter_value THEN END;
 
---- nothing to do: absent rows
+--- nothing_to_do: absent rows
 PERFORM caliber_scope_close(@f1), caliber_scope_delete(@f1), caliber_trajectory_update(@f1, '{"name": "x"}'), caliber_delegation_accept(@f1, @a1), caliber_lock_release(@f1), caliber_message_acknowledge(@f1);
 
---- the same id again: returned
+--- the_same_id_again: returned
 PERFORM set_config('caliber.on_duplicate', 'return', true);
 PERFORM caliber_trajectory_create('a', id => @b1), caliber_agent_register('keeper', id => @a1);
 PERFORM set_config('caliber.on_duplicate', 'error', true);
 
---- sql engine: what takes over
+--- sql_engine: what takes over
 PERFORM set_config('caliber.engine', 'sql', true);
 x := caliber_scope_create(@b1, 's');
 PERFORM caliber_scope_update_tokens(x, i), caliber_scope_get(x), caliber_scope_list_by_trajectory(@b1), caliber_scope_close(x), caliber_scope_delete(x);
