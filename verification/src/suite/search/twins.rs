@@ -2,6 +2,7 @@
 
 use super::{rows, ENGINES, SCENE, SCOPE, TASK};
 use crate::runner::{Context, Outcome, Test};
+use crate::session::Session;
 use crate::suite::desk;
 use anyhow::{ensure, Result};
 
@@ -15,17 +16,14 @@ pub(super) fn tests() -> Vec<Test> {
 
 const ID: &str = "'00000000-0000-7000-8000-000000000101'";
 
-/// What is found, through the index and without it, and what SQL computes.
-const SEARCHES: [(&str, &str); 2] = [
-    (
-        "SELECT (item).name, (item).content, distance FROM caliber_artifact_search('[1,2,3]', 5)",
-        "SELECT name, content, embedding <=> '[1,2,3]' FROM caliber_artifact ORDER BY 3, artifact_id, 1",
-    ),
-    (
-        "SELECT (item).name, (item).content, distance FROM caliber_artifact_search('[1,2,3]', 5, '00000000-0000-7000-8000-000000000001')",
-        "SELECT name, content, embedding <=> '[1,2,3]' FROM caliber_artifact ORDER BY 3, artifact_id, 1",
-    ),
+/// What is found, through the index and without it …
+const SEARCHES: [&str; 2] = [
+    "SELECT (item).name, (item).content, distance FROM caliber_artifact_search('[1,2,3]', 5)",
+    "SELECT (item).name, (item).content, distance FROM caliber_artifact_search('[1,2,3]', 5, '00000000-0000-7000-8000-000000000001')",
 ];
+/// … and what each must be.
+const COMPUTED: &str =
+    "SELECT name, content, embedding <=> '[1,2,3]' FROM caliber_artifact ORDER BY 3, artifact_id, 1";
 
 fn rows_of_one_key(context: &Context) -> Result<Outcome> {
     let mut desks = desk::open(context, &ENGINES, SCENE)?;
@@ -35,13 +33,17 @@ fn rows_of_one_key(context: &Context) -> Result<Outcome> {
             format!("SELECT caliber_artifact_create({TASK}, {SCOPE}, 'fact', '{title}', 'by {title}', embedding => '{embedding}', id => {id})")
         };
         let other_id = ID.replace("101", "102");
-        desk.session.batch(&make(ID, "theirs", "[3,2,1]"))?;
-        desk.session.batch(&make(&other_id, "another", "[3,3,1]"))?;
+        let scene = [
+            make(ID, "theirs", "[3,2,1]"),
+            make(&other_id, "another", "[3,3,1]"),
+        ]
+        .join(";");
+        desk.session.batch(&scene)?;
         let mut other = desk.another()?;
         let session = &mut desk.session;
-        let check = |session: &mut crate::session::Session, count: usize| -> Result<()> {
-            for (search, computed) in SEARCHES {
-                let (found, wanted) = (rows(session, search)?, rows(session, computed)?);
+        let check = |session: &mut Session, count: usize| -> Result<()> {
+            for search in SEARCHES {
+                let (found, wanted) = (rows(session, search)?, rows(session, COMPUTED)?);
                 ensure!(
                     found == wanted && found.len() == count,
                     "{name}: {search}\nfound  {found:#?}\nwanted {wanted:#?}"
@@ -55,14 +57,12 @@ fn rows_of_one_key(context: &Context) -> Result<Outcome> {
         ] {
             session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             check(session, 2)?;
-            other.batch(&format!("BEGIN; {end}"))?;
-            other.batch("COMMIT")?;
+            other.batch(&end)?;
             session.batch(&make(ID, "ours", "[1,2,3]"))?;
             check(session, 3)?;
             session.batch("ROLLBACK")?;
             other.batch("TRUNCATE caliber_artifact CASCADE")?;
-            session.batch(&make(ID, "theirs", "[3,2,1]"))?;
-            session.batch(&make(&other_id, "another", "[3,3,1]"))?;
+            session.batch(&scene)?;
         }
         // Without a key, rows may have the same id, or none.
         session
