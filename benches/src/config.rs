@@ -8,7 +8,7 @@ use crate::socket::Conditions;
 pub enum Effort {
     /// A few minutes a major.
     Quick,
-    /// Under an hour for all majors.
+    /// Under an hour a major.
     Full,
 }
 

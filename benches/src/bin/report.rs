@@ -23,7 +23,7 @@ struct Arguments {
     /// A few minutes a major, fewer pairs (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// At least nine pairs, a million rows: under an hour
+    /// At least nine pairs, a million rows: under an hour a major
     #[arg(long)]
     full: bool,
     /// Majors
