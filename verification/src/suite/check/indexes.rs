@@ -393,7 +393,8 @@ fn missing_index(context: &Context) -> Result<Outcome> {
                 && found[0].relation == *table
                 && found[0].index.as_ref() == Some(name)
                 && found[0].item.as_deref() == Some("index")
-                && found[0].problem.starts_with("not valid"),
+                && found[0].problem
+                    == "not valid: it is being built, or was and failed (then REINDEX or drop it)",
             "{name} is not valid: {}",
             list(&found)
         );
