@@ -4,8 +4,12 @@
 //! time of both sides, and a statement makes thousands of calls.
 //!
 //! Runs alternate: in each round every contender does the same work, our function twice, in
-//! forward order in one round and backward in the next. Writes are rolled back; what they
-//! leave is vacuumed between rounds.
+//! forward order in one round and backward in the next. Writes are rolled back, and what they
+//! leave is vacuumed before the next one starts.
+//!
+//! SQL with kept plans runs with generic or with custom plans, whichever is faster: a trial
+//! before the rounds decides. Left to itself, PostgreSQL plans some lists at each call for ever,
+//! since it believes that a generic plan returns a third of the table.
 
 use crate::bar::{self, Baseline, Verdict};
 use crate::config::Config;
@@ -20,7 +24,19 @@ use verification::session::Session;
 
 /// Settings of the measuring session.
 pub const SESSION: &str =
-    "SET synchronous_commit = off; SET caliber.notify = off; SET work_mem = '64MB'; SET plan_cache_mode = auto";
+    "SET synchronous_commit = off; SET caliber.notify = off; SET work_mem = '64MB'";
+
+/// Kinds of kept plans, as `plan_cache_mode` and as reports call them.
+const PLANS: [(&str, &str); 2] = [
+    ("force_generic_plan", "generic"),
+    ("force_custom_plan", "custom"),
+];
+
+/// The fillfactor of a race of HOT updates where the table's own leaves no room on full pages.
+const ROOM: u32 = 70;
+
+/// The share of HOT updates below which a race of them measures something else.
+const HOT: f64 = 0.95;
 
 /// The file that COPY reads, on the server.
 const FILE: &str = "/tmp/caliber_bench.copy";
@@ -31,7 +47,7 @@ pub struct Measured {
     /// Entity.
     pub entity: &'static str,
     /// Kind, as it is called in reports.
-    pub kind: &'static str,
+    pub kind: String,
     /// What was done.
     pub title: &'static str,
     /// Our function.
@@ -40,7 +56,7 @@ pub struct Measured {
     pub foreign_keys: u32,
     /// Rows present.
     pub rows: u32,
-    /// Fillfactor of the table.
+    /// Fillfactor of the table during the race.
     pub fillfactor: u32,
     /// Calls in one statement.
     pub calls: u32,
@@ -52,9 +68,12 @@ pub struct Measured {
     pub control: Figure,
     /// Against each baseline.
     pub against: Vec<Compared>,
-    /// The share of updates that were HOT.
+    /// The share of our updates that were HOT in the race.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hot: Option<f64>,
+    /// The same on the table as it was created, with its pages full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hot_as_created: Option<f64>,
 }
 
 /// One comparison.
@@ -62,6 +81,9 @@ pub struct Measured {
 pub struct Compared {
     /// With what.
     pub baseline: Baseline,
+    /// Which kind of plan was faster and was taken, where plans are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<&'static str>,
     /// Its microseconds.
     pub time: Figure,
     /// Our time as a share of it.
@@ -74,19 +96,41 @@ pub struct Compared {
 }
 
 impl Measured {
-    /// The spread of the control pair.
+    /// How far our function is from itself.
     #[must_use]
     pub fn noise(&self) -> f64 {
-        self.control.relative()
+        self.control.noise()
     }
 }
+
+/// Who runs, in the order of the first round; the floor, where there is one, comes last.
+const ORDER: [Contender; 5] = [
+    Contender::Ours,
+    Contender::Rival(Baseline::Kept),
+    Contender::Rival(Baseline::PlPgSql),
+    Contender::Ours,
+    Contender::Rival(Baseline::OneShot),
+];
+
+/// The second of our function's places.
+const CONTROL: usize = 3;
 
 /// Someone who takes part in the rounds.
 struct Part {
     contender: Option<Contender>,
     sql: String,
+    /// One of [`PLANS`], where plans are kept.
+    plan: usize,
     /// Microseconds of a unit, by round.
     times: Vec<f64>,
+}
+
+impl Part {
+    fn keeps_plans(&self) -> bool {
+        let kept = [Baseline::Kept, Baseline::PlPgSql].map(Contender::Rival);
+        self.contender
+            .is_some_and(|contender| kept.contains(&contender))
+    }
 }
 
 /// One operation with everyone who does it, ready to run.
@@ -95,8 +139,13 @@ pub struct Race {
     operation: &'static Operation,
     calls: u32,
     parts: Vec<Part>,
+    /// The table's fillfactor.
+    fillfactor: u32,
+    /// Whether that is of this race only.
+    roomy: bool,
     /// The share of HOT updates in our function's last run.
     hot: Option<f64>,
+    hot_as_created: Option<f64>,
 }
 
 /// Measures one operation.
@@ -109,6 +158,7 @@ pub fn measure(
     operation: &'static Operation,
     config: &Config,
 ) -> Result<Measured> {
+    let before = takeovers(session)?;
     let mut race = Race::prepare(session, entity, operation, config)?;
     // The first round warms caches and plans.
     for round in 0..=config.pairs {
@@ -121,18 +171,51 @@ pub fn measure(
             if round > 0 {
                 race.parts[i].times.push(time);
             }
+            race.tidy(session)?;
         }
-        race.tidy(session)?;
     }
-    let fillfactor = session
-        .value(&format!(
-            "SELECT coalesce(substring(array_to_string(reloptions, ',') from 'fillfactor=(\\d+)'), '100')
-             FROM pg_class WHERE oid = '{}'::regclass",
-            entity.table
-        ))?
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(100);
-    Ok(race.evaluate(config, fillfactor))
+    race.restore(session)?;
+    if let Some(taken) = takeovers(session)?.checked_sub(before).filter(|&n| n > 0) {
+        bail!(
+            "the sql engine served {taken} calls of {}: not what is to be measured",
+            operation.function
+        );
+    }
+    if let Some(hot) = race
+        .hot
+        .filter(|&hot| operation.kind == Kind::Hot && hot < HOT)
+    {
+        bail!(
+            "only {:.0} % of the updates by {} were HOT",
+            hot * 100.0,
+            operation.function
+        );
+    }
+    Ok(race.evaluate(config))
+}
+
+/// Calls of this backend that the heap engine left to SQL.
+fn takeovers(session: &mut Session) -> Result<u64> {
+    let sum = session
+        .value("SELECT sum(value)::bigint FROM caliber_counters() WHERE name LIKE 'takeover.%'")?;
+    Ok(sum.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// A table's fillfactor.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fillfactor(session: &mut Session, table: &str) -> Result<u32> {
+    let text = session.value(&format!(
+        "SELECT coalesce(substring(array_to_string(reloptions, ',') from 'fillfactor=(\\d+)'), '100')
+         FROM pg_class WHERE oid = '{table}'::regclass"
+    ))?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(100))
+}
+
+/// Is there a least that PostgreSQL can do for it?
+fn has_floor(kind: Kind) -> bool {
+    matches!(kind, Kind::Create | Kind::Many | Kind::Get | Kind::GetNear)
 }
 
 /// The floor's statement: COPY of the very rows that our function writes, or a probe for each
@@ -143,7 +226,7 @@ fn floor(
     operation: &Operation,
     rows: u32,
     arguments: &str,
-) -> Result<Option<String>> {
+) -> Result<String> {
     match operation.kind {
         Kind::Create | Kind::Many => {
             let ours = Contender::Ours.query(operation, arguments);
@@ -155,20 +238,22 @@ fn floor(
                 entity.name,
                 key = entity.key,
             ))?;
-            Ok(Some(format!("COPY {} FROM '{FILE}'", entity.table)))
+            Ok(format!("COPY {} FROM '{FILE}'", entity.table))
         }
-        Kind::Get | Kind::GetNear => {
+        _ => {
             let key = operation.arguments[0].0;
+            // Not compressed: the probe is not to be timed with the unpacking of its ids.
             session.batch(&format!(
                 "DROP TABLE IF EXISTS {arguments}_ids;
-                 CREATE TEMP TABLE {arguments}_ids AS SELECT array_agg({key}) AS ids FROM {arguments}"
+                 CREATE TEMP TABLE {arguments}_ids (ids uuid[]);
+                 ALTER TABLE {arguments}_ids ALTER ids SET STORAGE EXTERNAL;
+                 INSERT INTO {arguments}_ids SELECT array_agg({key}) FROM {arguments}"
             ))?;
-            Ok(Some(format!(
+            Ok(format!(
                 "SELECT bench.probe('public.{}_pkey', ids) FROM {arguments}_ids",
                 entity.table
-            )))
+            ))
         }
-        _ => Ok(None),
     }
 }
 
@@ -183,47 +268,107 @@ impl Race {
         operation: &'static Operation,
         config: &Config,
     ) -> Result<Self> {
-        let calls = config.calls(operation.kind);
+        let calls = config.calls(operation.kind, config.rows);
         let arguments = world::arguments(session, entity, operation, config.rows, calls)?;
         let part = |contender, sql| Part {
             contender,
             sql,
+            plan: 0,
             times: Vec::new(),
         };
-        let mut parts: Vec<Part> = [
-            Contender::Ours,
-            Contender::Rival(Baseline::Kept),
-            Contender::Rival(Baseline::PlPgSql),
-            Contender::Ours,
-            Contender::Rival(Baseline::OneShot),
-        ]
-        .into_iter()
-        .map(|contender| part(Some(contender), contender.query(operation, &arguments)))
-        .collect();
-        if let Some(sql) = floor(session, entity, operation, config.rows, &arguments)? {
+        let mut parts: Vec<Part> = ORDER
+            .into_iter()
+            .map(|contender| part(Some(contender), contender.query(operation, &arguments)))
+            .collect();
+        if has_floor(operation.kind) {
+            let sql = floor(session, entity, operation, config.rows, &arguments)?;
             parts.push(part(None, sql));
         }
-        session.batch("CHECKPOINT")?;
-        Ok(Self {
+        let mut race = Self {
             entity,
             operation,
             calls,
             parts,
+            fillfactor: fillfactor(session, entity.table)?,
+            roomy: false,
             hot: None,
-        })
+            hot_as_created: None,
+        };
+        if operation.kind == Kind::Hot {
+            race.once(session, 0)?;
+            race.hot_as_created = race.hot;
+            race.make_room(session)?;
+        }
+        race.choose_plans(session)?;
+        session.batch("CHECKPOINT")?;
+        Ok(race)
     }
 
-    /// Who takes part, by name; our function once.
-    pub fn names(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
-        let control = self.control();
-        let parts = self.parts.iter().enumerate();
-        parts
-            .filter(move |(i, _)| *i != control)
-            .map(|(i, part)| match part.contender {
-                Some(Contender::Ours) => (i, "caliber_pg"),
-                Some(Contender::Rival(baseline)) => (i, baseline.name()),
-                None => (i, Baseline::Floor.name()),
+    /// HOT needs room on the row's page: where the table as it was created and filled has none,
+    /// it gets some for this race.
+    fn make_room(&mut self, session: &mut Session) -> Result<()> {
+        if self.fillfactor <= ROOM {
+            return self.tidy(session);
+        }
+        let table = self.entity.table;
+        session.batch(&format!("ALTER TABLE {table} SET (fillfactor = {ROOM})"))?;
+        session.batch(&format!("VACUUM (FULL, FREEZE, ANALYZE) {table}"))?;
+        (self.fillfactor, self.roomy) = (ROOM, true);
+        Ok(())
+    }
+
+    /// Takes the room back that a race of HOT updates had.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub fn restore(&self, session: &mut Session) -> Result<()> {
+        if self.roomy {
+            let table = self.entity.table;
+            session.batch(&format!("ALTER TABLE {table} RESET (fillfactor)"))?;
+            session.batch(&format!("VACUUM (FULL, FREEZE, ANALYZE) {table}"))?;
+        }
+        session.batch("RESET plan_cache_mode")
+    }
+
+    /// Lets SQL with kept plans try both kinds, and takes the faster.
+    fn choose_plans(&mut self, session: &mut Session) -> Result<()> {
+        for i in 0..self.parts.len() {
+            if !self.parts[i].keeps_plans() {
+                continue;
+            }
+            let mut best = f64::INFINITY;
+            let mut faster = 0;
+            for plan in 0..PLANS.len() {
+                self.parts[i].plan = plan;
+                let mut time = f64::INFINITY;
+                // The first makes the plan.
+                for _ in 0..3 {
+                    time = time.min(self.once(session, i)?);
+                    self.tidy(session)?;
+                }
+                if time < best {
+                    (best, faster) = (time, plan);
+                }
+            }
+            self.parts[i].plan = faster;
+        }
+        Ok(())
+    }
+
+    /// Who takes part in a race of such operations, by place and name; our function once.
+    #[must_use]
+    pub fn names(kind: Kind) -> Vec<(usize, &'static str)> {
+        let places = ORDER.iter().enumerate().filter(|(i, _)| *i != CONTROL);
+        let mut names: Vec<_> = places
+            .map(|(i, contender)| match contender {
+                Contender::Ours => (i, "caliber_pg"),
+                Contender::Rival(baseline) => (i, baseline.name()),
             })
+            .collect();
+        if has_floor(kind) {
+            names.push((ORDER.len(), Baseline::Floor.name()));
+        }
+        names
     }
 
     /// Calls in one statement.
@@ -232,19 +377,17 @@ impl Race {
         self.calls
     }
 
-    /// The second of our function's places.
-    fn control(&self) -> usize {
-        let ours = |part: &Part| part.contender == Some(Contender::Ours);
-        self.parts.iter().rposition(ours).unwrap_or(0)
-    }
-
-    /// Removes what rolled-back writes left.
+    /// Removes what rolled-back writes left, so that the next one finds what this one found:
+    /// index entries too, which VACUUM would leave where they are few.
     ///
     /// # Errors
     /// When VACUUM fails.
     pub fn tidy(&self, session: &mut Session) -> Result<()> {
         if self.operation.kind.writes() {
-            session.batch(&format!("VACUUM {}", self.entity.table))?;
+            session.batch(&format!(
+                "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) {}",
+                self.entity.table
+            ))?;
         }
         Ok(())
     }
@@ -257,6 +400,12 @@ impl Race {
         let part = &self.parts[i];
         let writes = self.operation.kind.writes();
         let copies = writes && part.contender.is_none();
+        let mode = if part.keeps_plans() {
+            PLANS[part.plan].0
+        } else {
+            "auto"
+        };
+        session.batch(&format!("SET plan_cache_mode = {mode}"))?;
         if writes {
             session.batch("BEGIN")?;
         }
@@ -264,6 +413,16 @@ impl Race {
             session.batch("SET LOCAL session_replication_role = replica")?;
         }
         let expected = u64::from(self.calls) * u64::from(self.operation.units());
+        let updates = part.contender == Some(Contender::Ours)
+            && matches!(
+                self.operation.kind,
+                Kind::Update | Kind::Hot | Kind::Receive
+            );
+        let before = match updates {
+            true => self.updated(session)?,
+            false => (0.0, 0.0),
+        };
+        let part = &self.parts[i];
         let started = Instant::now();
         let reply = session
             .query(&part.sql)
@@ -279,10 +438,9 @@ impl Race {
         if done != expected {
             bail!("{done} instead of {expected} by: {}", part.sql);
         }
-        if matches!(self.operation.kind, Kind::Update | Kind::Hot)
-            && part.contender == Some(Contender::Ours)
-        {
-            self.hot = Some(self.hot_share(session)?);
+        if updates {
+            let after = self.updated(session)?;
+            self.hot = Some((after.0 - before.0) / (after.1 - before.1));
         }
         if writes {
             session.batch("ROLLBACK")?;
@@ -290,18 +448,24 @@ impl Race {
         Ok(passed / f64::from(self.calls * self.operation.divisor()))
     }
 
-    /// The share of this transaction's updates that were HOT.
-    fn hot_share(&self, session: &mut Session) -> Result<f64> {
+    /// HOT updates and all updates that this backend has counted and not yet reported: only a
+    /// difference within a transaction says something of it (pgstat_report_stat, pgstat.c).
+    fn updated(&self, session: &mut Session) -> Result<(f64, f64)> {
         let table = self.entity.table;
-        let share = session.value(&format!(
-            "SELECT pg_stat_get_xact_tuples_hot_updated('{table}'::regclass)::float8
-                 / nullif(pg_stat_get_xact_tuples_updated('{table}'::regclass), 0)"
+        let text = session.value(&format!(
+            "SELECT pg_stat_get_xact_tuples_hot_updated('{table}'::regclass) || ' '
+                 || pg_stat_get_xact_tuples_updated('{table}'::regclass)"
         ))?;
-        Ok(share.and_then(|text| text.parse().ok()).unwrap_or(0.0))
+        let text = text.unwrap_or_default();
+        let mut counts = text.split(' ').filter_map(|part| part.parse().ok());
+        match (counts.next(), counts.next()) {
+            (Some(hot), Some(all)) => Ok((hot, all)),
+            _ => bail!("no counts of {table}: {text}"),
+        }
     }
 
-    fn evaluate(&self, config: &Config, fillfactor: u32) -> Measured {
-        let (first, second) = (&self.parts[0].times, &self.parts[self.control()].times);
+    fn evaluate(&self, config: &Config) -> Measured {
+        let (first, second) = (&self.parts[0].times, &self.parts[CONTROL].times);
         let control = ratio(first, second);
         let both = first.iter().zip(second);
         let ours: Vec<f64> = both.map(|(a, b)| (a + b) / 2.0).collect();
@@ -322,26 +486,28 @@ impl Race {
             );
             Some(Compared {
                 baseline,
+                plan: part.keeps_plans().then(|| PLANS[part.plan].1),
                 time,
                 ratio,
                 allowed,
-                verdict: bar::judge(&ratio, allowed, control.relative()),
+                verdict: bar::judge(&ratio, allowed, control.noise()),
             })
         });
         Measured {
             entity: self.entity.name,
-            kind: operation.kind.name(),
+            kind: operation.label(),
             title: operation.title,
             function: operation.function,
             foreign_keys: operation.foreign_keys,
             rows: config.rows,
-            fillfactor,
+            fillfactor: self.fillfactor,
             calls: self.calls,
             pairs: config.pairs,
             against: against.collect(),
             ours: Figure::of(ours),
             control,
             hot: self.hot,
+            hot_as_created: self.hot_as_created,
         }
     }
 }

@@ -73,6 +73,10 @@ pub fn allowed(kind: Kind, against: Baseline, foreign_keys: u32, floor: f64) -> 
     })
 }
 
+/// What a get by id may become as a share of a kept plan's time, beyond its bar: a goal that is
+/// shown, not judged.
+pub const STRETCH_GET: f64 = 0.40;
+
 /// What came of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
@@ -92,7 +96,8 @@ pub enum Verdict {
     Noisy,
 }
 
-/// The greatest spread of the control pair with which a run still compares.
+/// The greatest noise of the control pair with which a run still compares: see
+/// [`Figure::noise`].
 pub const NOISE: f64 = 0.10;
 
 /// Judges a ratio. `noise` is the spread of the control pair: the same thing measured twice.

@@ -19,7 +19,7 @@ pub struct Config {
     pub effort: Effort,
     /// Rows of each entity that are there before anything is measured.
     pub rows: u32,
-    /// Alternating pairs.
+    /// Alternating pairs: an even number, so that each order of the contenders is as frequent.
     pub pairs: usize,
 }
 
@@ -31,12 +31,12 @@ impl Config {
             Effort::Quick => Self {
                 effort,
                 rows: 50_000,
-                pairs: 5,
+                pairs: 6,
             },
             Effort::Full => Self {
                 effort,
                 rows: 100_000,
-                pairs: 9,
+                pairs: 10,
             },
         }
     }
@@ -74,12 +74,19 @@ impl Config {
         all
     }
 
+    /// Seconds that adding so many rows of each entity usually takes.
+    #[must_use]
+    pub fn filling(rows: u32) -> f64 {
+        f64::from(rows) * 3e-4
+    }
+
     /// Seconds that a section usually takes, for the time that is left.
     #[must_use]
     pub fn seconds(&self, section: Section) -> f64 {
         let (quick, full) = match section {
             Section::Backend => (75.0, 300.0),
             Section::Growth => (60.0, 300.0),
+            Section::Vectors => (20.0, 60.0),
             Section::Socket => (60.0, 280.0),
             Section::Notify => (10.0, 60.0),
             Section::Upkeep => (10.0, 60.0),
@@ -90,15 +97,34 @@ impl Config {
         }
     }
 
-    /// Calls in one statement: enough to last well above the time of a round trip.
+    /// The same run among so many rows.
     #[must_use]
-    pub fn calls(&self, kind: Kind) -> u32 {
+    pub fn among(self, rows: u32) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// Rows of each entity where there are HNSW indexes, whose building takes a millisecond a row.
+    #[must_use]
+    pub fn vectors(&self) -> u32 {
+        match self.effort {
+            Effort::Quick => 2_000,
+            Effort::Full => 10_000,
+        }
+    }
+
+    /// Calls in one statement, among so many rows: enough to last well above the time of a round
+    /// trip.
+    #[must_use]
+    pub fn calls(&self, kind: Kind, rows: u32) -> u32 {
         let (quick, full) = match kind {
             Kind::Get | Kind::GetNear => (4_000, 10_000),
             Kind::List => (100, 300),
             Kind::Many => (20, 50),
             // Two slots each in the server's lock table.
             Kind::Lock => (1_000, 2_500),
+            Kind::CreateVector | Kind::Search => (100, 200),
+            // Each call empties ten places of another inbox of a hundred.
+            Kind::Receive => (400.min(rows / 100), 400.min(rows / 100)),
             _ => (1_500, 4_000),
         };
         match self.effort {
@@ -115,6 +141,8 @@ pub enum Section {
     Backend,
     /// Cost by number of rows.
     Growth,
+    /// What vectors cost, in a database with HNSW indexes.
+    Vectors,
     /// Latency over the socket.
     Socket,
     /// What announcements cost.
@@ -125,9 +153,10 @@ pub enum Section {
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Backend,
         Self::Growth,
+        Self::Vectors,
         Self::Socket,
         Self::Notify,
         Self::Upkeep,

@@ -1,14 +1,19 @@
 //! How cost follows the number of rows present: get, create and every list, each call timed
 //! by a clock inside the backend.
 
+use crate::backend;
 use crate::bar::{judge, Verdict};
 use crate::config::{Config, Effort};
 use crate::entity::{self, Entity, Kind, Operation};
 use crate::stats::{quantile, Figure};
 use crate::world;
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use verification::session::Session;
+
+/// Rows from which on pages are judged: among fewer, an index is a single page, and one more is
+/// twice as many.
+const TREE: u32 = 10_000;
 
 /// How far p99 may be from p50.
 pub const TAIL: f64 = 3.0;
@@ -20,6 +25,8 @@ pub struct Series {
     pub what: String,
     /// Kind of the operation.
     pub kind: &'static str,
+    /// Fillfactor of the table.
+    pub fillfactor: u32,
     /// By ascending number of rows.
     pub points: Vec<Point>,
     /// Time at the most rows as a share of that at the fewest.
@@ -29,6 +36,56 @@ pub struct Series {
     /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Each number of rows against the one before: what a cost that does not grow hides between
+    /// the ends shows here.
+    pub steps: Vec<Step>,
+    /// Pages that a list touches among the most rows as a share of those among the fewest of
+    /// [`TREE`] and more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages_growth: Option<f64>,
+    /// What log n would give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages_allowed: Option<f64>,
+    /// What came of it: a count, without spread.
+    pub pages_verdict: Verdict,
+}
+
+/// One step of a series.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Step {
+    /// The greater number of rows.
+    pub rows: u32,
+    /// Time among them as a share of that among the number before.
+    pub growth: f64,
+    /// What log n would give.
+    pub allowed: f64,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl Step {
+    /// From one number of rows to another.
+    fn between(first: &Point, last: &Point) -> Self {
+        let growth = last.p50.median / first.p50.median;
+        let allowed = logarithm(first, last);
+        let figure = Figure {
+            median: growth,
+            spread: growth * (first.p50.relative() + last.p50.relative()),
+        };
+        let noise = first.p50.relative().max(last.p50.relative());
+        Self {
+            rows: last.rows,
+            growth,
+            allowed,
+            verdict: judge(&figure, Some(allowed), noise),
+        }
+    }
+}
+
+/// How much log n grows from one number of rows to another.
+fn logarithm(first: &Point, last: &Point) -> f64 {
+    f64::from(last.rows).ln() / f64::from(first.rows).ln()
 }
 
 impl Series {
@@ -52,13 +109,17 @@ impl Series {
 pub struct Point {
     /// Rows of each entity.
     pub rows: u32,
+    /// Calls of a statement, each timed.
+    pub calls: u32,
+    /// Statements.
+    pub pairs: usize,
     /// Microseconds of a call: medians of several statements.
     pub p50: Figure,
     /// 99th percentile.
     pub p99: Figure,
-    /// Pages that one call of a list touches.
+    /// Pages that one call of a list touches, on average.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pages: Option<u64>,
+    pub pages: Option<f64>,
 }
 
 /// The operations whose growth is measured.
@@ -86,10 +147,16 @@ pub fn point(
         (_, Effort::Quick) => 500,
         (_, Effort::Full) => 1_000,
     };
-    let arguments = world::arguments(session, entity, operation, rows, calls)?;
-    let call = timed(operation, &arguments);
+    // Other rows in every round, as far as there are any.
+    let most = (calls * (config.pairs as u32 + 1)).min(rows) / calls;
+    let arguments = world::arguments(session, entity, operation, rows, calls * most)?;
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for round in 0..=config.pairs {
+        let from = round as u32 % most * calls;
+        let call = timed(
+            operation,
+            &format!("(SELECT * FROM {arguments} OFFSET {from} LIMIT {calls})"),
+        );
         session.batch("BEGIN")?;
         let reply = session
             .query(&call)
@@ -117,6 +184,8 @@ pub fn point(
     };
     Ok(Point {
         rows,
+        calls,
+        pairs: config.pairs,
         p50: Figure::of(p50),
         p99: Figure::of(p99),
         pages,
@@ -149,8 +218,8 @@ fn timed(operation: &Operation, arguments: &str) -> String {
 }
 
 /// Pages that a call touches, on average over some calls.
-fn pages(session: &mut Session, operation: &Operation, arguments: &str) -> Result<u64> {
-    const SAMPLE: u64 = 20;
+fn pages(session: &mut Session, operation: &Operation, arguments: &str) -> Result<f64> {
+    const SAMPLE: u32 = 100;
     let explain =
         |from: &str| format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {from}");
     let some = format!("(SELECT * FROM {arguments} LIMIT {SAMPLE}) a");
@@ -168,36 +237,47 @@ fn pages(session: &mut Session, operation: &Operation, arguments: &str) -> Resul
     };
     // The first call in a session also reads catalogs.
     touched(&lists)?;
-    Ok(touched(&lists)?.saturating_sub(touched(&alone)?) / SAMPLE)
+    let pages = touched(&lists)?.saturating_sub(touched(&alone)?);
+    Ok(pages as f64 / f64::from(SAMPLE))
 }
 
 /// Puts the points of an operation together and judges them.
-#[must_use]
-pub fn series(entity: &Entity, operation: &Operation, points: Vec<Point>) -> Series {
-    let what = format!("{} {}", entity.name, operation.kind.name());
+///
+/// # Errors
+/// When the table's fillfactor cannot be read, or there is no point.
+pub fn series(
+    session: &mut Session,
+    entity: &Entity,
+    operation: &Operation,
+    points: Vec<Point>,
+) -> Result<Series> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return Series {
-            what,
-            kind: operation.kind.name(),
-            points,
-            growth: f64::NAN,
-            allowed: f64::NAN,
-            verdict: Verdict::None,
-        };
+        bail!("{} was measured nowhere", operation.function);
     };
-    let growth = last.p50.median / first.p50.median;
-    let allowed = f64::from(last.rows).ln() / f64::from(first.rows).ln();
-    let figure = Figure {
-        median: growth,
-        spread: growth * (first.p50.relative() + last.p50.relative()),
-    };
-    let noise = first.p50.relative().max(last.p50.relative());
-    Series {
-        what,
+    let whole = Step::between(first, last);
+    let steps = points.windows(2).map(|two| Step::between(&two[0], &two[1]));
+    let tree = points
+        .iter()
+        .find(|point| point.rows >= TREE)
+        .unwrap_or(first);
+    let pages = tree.pages.zip(last.pages);
+    let pages_growth = pages.map(|(few, many)| many / few.max(1.0));
+    let pages_allowed = pages.map(|_| logarithm(tree, last));
+    let pages_verdict = pages_growth.map_or(Verdict::None, |median| {
+        let spread = 0.0;
+        judge(&Figure { median, spread }, pages_allowed, 0.0)
+    });
+    Ok(Series {
+        what: format!("{} {}", entity.name, operation.label()),
         kind: operation.kind.name(),
-        growth,
-        allowed,
-        verdict: judge(&figure, Some(allowed), noise),
+        fillfactor: backend::fillfactor(session, entity.table)?,
+        growth: whole.growth,
+        allowed: whole.allowed,
+        verdict: whole.verdict,
+        steps: steps.collect(),
+        pages_growth,
+        pages_allowed,
+        pages_verdict,
         points,
-    }
+    })
 }

@@ -17,6 +17,16 @@ pub fn machine() -> String {
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
+/// Megabytes of shared buffers: the million rows of each entity shall fit where the machine has
+/// the memory for it, since no figure is about reads from disk.
+#[must_use]
+pub fn shared_buffers() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    (kilobytes.unwrap_or(0) / 1024 / 3).clamp(512, 8_192)
+}
+
 /// The commit of this checkout; `+` if the files differ from it.
 #[must_use]
 pub fn commit() -> String {

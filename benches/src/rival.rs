@@ -2,7 +2,7 @@
 //! or planned at each call, and in PL/pgSQL.
 
 use crate::bar::Baseline;
-use crate::entity::{Entity, Kind, Operation, ENTITIES};
+use crate::entity::{Entity, Kind, Operation};
 use crate::template;
 use anyhow::{Context, Result};
 use verification::session::Session;
@@ -17,24 +17,28 @@ pub enum Contender {
 }
 
 impl Contender {
-    fn prefix(self) -> &'static str {
+    /// What the names of a rival's functions begin with.
+    fn prefix(self) -> Option<&'static str> {
         match self {
-            Self::Rival(Baseline::Kept) => "bench.kept_",
-            Self::Rival(Baseline::OneShot) => "bench.oneshot_",
-            Self::Rival(Baseline::PlPgSql) => "bench.plpgsql_",
-            _ => "public.",
+            Self::Rival(Baseline::Kept) => Some("bench.kept_"),
+            Self::Rival(Baseline::OneShot) => Some("bench.oneshot_"),
+            Self::Rival(Baseline::PlPgSql) => Some("bench.plpgsql_"),
+            _ => None,
         }
     }
 
-    /// The name of the function that does this operation.
-    fn function(self, operation: &Operation, function: &str) -> String {
-        let suffix = match (self, operation.kind) {
-            // One function of ours is measured with several changes.
-            (Self::Rival(_), Kind::Update) => "_update",
-            (Self::Rival(_), Kind::Hot) => "_hot",
-            _ => "",
-        };
-        format!("{}{function}{suffix}", self.prefix())
+    /// The name of the function that does this operation. One function of ours may do several; a
+    /// rival has one for each.
+    fn function(self, operation: &Operation) -> String {
+        match self.prefix() {
+            Some(prefix) => format!("{prefix}{}", operation.identifier()),
+            None => format!("public.{}", operation.function),
+        }
+    }
+
+    /// The name of the function that does the second half of an operation.
+    fn then(self, function: &str) -> String {
+        format!("{}{function}", self.prefix().unwrap_or("public."))
     }
 
     /// A query that does the operation once for each row of `arguments` and returns what
@@ -46,14 +50,13 @@ impl Contender {
             .iter()
             .map(|argument| format!("a.{}", argument.0))
             .collect();
-        let function = self.function(operation, operation.function);
-        let call = format!("{function}({})", names.join(", "));
+        let call = format!("{}({})", self.function(operation), names.join(", "));
         if operation.returns_set() {
             return format!("SELECT count(*) FROM {arguments} a, LATERAL {call} x");
         }
         match operation.then {
             Some((then, _)) => {
-                let then = self.function(operation, then);
+                let then = self.then(then);
                 format!("SELECT count(*) FILTER (WHERE {then}({call})) FROM {arguments} a")
             }
             None if operation.returns == "boolean" => {
@@ -64,16 +67,17 @@ impl Contender {
     }
 }
 
-/// Declares all rivals of all entities.
+/// Declares all rivals of these operations.
 ///
 /// # Errors
 /// When a statement fails: without the feature `bench` there are no such functions.
-pub fn declare(session: &mut Session) -> Result<()> {
-    for entity in ENTITIES {
-        for operation in entity.operations {
-            declare_one(session, operation)
-                .with_context(|| format!("rivals of {} ({})", operation.function, entity.name))?;
-        }
+pub fn declare(
+    session: &mut Session,
+    operations: &[(&'static Entity, &'static Operation)],
+) -> Result<()> {
+    for (entity, operation) in operations {
+        declare_one(session, operation)
+            .with_context(|| format!("rivals of {} ({})", operation.function, entity.name))?;
     }
     session.batch(
         "CREATE FUNCTION bench.probe(index regclass, ids uuid[]) RETURNS bigint
@@ -87,12 +91,12 @@ fn declare_one(session: &mut Session, operation: &Operation) -> Result<()> {
     for (baseline, planning) in [(Baseline::Kept, "kept"), (Baseline::OneShot, "oneshot")] {
         let contender = Contender::Rival(baseline);
         let form = match operation.kind {
-            Kind::Create | Kind::Lock => "create",
-            Kind::List | Kind::Many => "set",
-            Kind::Get | Kind::GetNear => "value",
+            Kind::Create | Kind::CreateVector | Kind::Lock => "create",
+            Kind::List | Kind::Many | Kind::Receive | Kind::Search => "set",
+            Kind::Get | Kind::GetNear => "row",
             Kind::Update | Kind::Hot => "write",
         };
-        let name = contender.function(operation, operation.function);
+        let name = contender.function(operation);
         let declare = |name: &str,
                        arguments: &[&str],
                        returns: &str,
@@ -114,7 +118,7 @@ fn declare_one(session: &mut Session, operation: &Operation) -> Result<()> {
             &operation.numbered(),
         ))?;
         if let Some((then, statement)) = operation.then {
-            let name = contender.function(operation, then);
+            let name = contender.then(then);
             let statement = template::fill(statement, |name| format!(":{name}"));
             session.batch(&declare(&name, &["uuid"], "boolean", "write", &statement))?;
         }
@@ -131,7 +135,7 @@ fn volatility(operation: &Operation) -> &'static str {
 }
 
 fn returns(operation: &Operation) -> String {
-    if operation.returns_set() {
+    if operation.returns_set() && !operation.returns.starts_with("TABLE(") {
         format!("SETOF {}", operation.returns)
     } else {
         operation.returns.to_owned()
@@ -153,21 +157,23 @@ fn declare_plpgsql(session: &mut Session, operation: &Operation) -> Result<()> {
         .map(|step| format!("IF ({step}) = false THEN RETURN NULL; END IF;\n"))
         .collect();
     let body = match operation.kind {
-        Kind::Create | Kind::Lock => format!(
+        Kind::Create | Kind::CreateVector | Kind::Lock => format!(
             "DECLARE new_id uuid := public.caliber_new_id(); BEGIN {before}{last}; RETURN CASE WHEN FOUND THEN new_id END; END"
         ),
         Kind::Get | Kind::GetNear => {
-            let into = last.replacen("SELECT x FROM", "SELECT x.* INTO result FROM", 1);
+            let into = last.replacen("SELECT x.* FROM", "SELECT x.* INTO result FROM", 1);
             format!(
                 "DECLARE result {}; BEGIN {into}; IF NOT FOUND THEN RETURN NULL; END IF; RETURN result; END",
                 operation.returns
             )
         }
         Kind::Update | Kind::Hot => format!("BEGIN {last}; RETURN FOUND; END"),
-        Kind::List | Kind::Many => format!("BEGIN RETURN QUERY {last}; END"),
+        Kind::List | Kind::Many | Kind::Receive | Kind::Search => {
+            format!("BEGIN RETURN QUERY {last}; END")
+        }
     };
     let types: Vec<&str> = operation.arguments.iter().map(|a| a.1).collect();
-    let name = contender.function(operation, operation.function);
+    let name = contender.function(operation);
     let volatility = volatility(operation);
     session.batch(&format!(
         "CREATE OR REPLACE FUNCTION {name}({}) RETURNS {} LANGUAGE plpgsql {volatility} AS $body${body}$body$",
@@ -175,7 +181,7 @@ fn declare_plpgsql(session: &mut Session, operation: &Operation) -> Result<()> {
         returns(operation)
     ))?;
     if let Some((then, statement)) = operation.then {
-        let name = contender.function(operation, then);
+        let name = contender.then(then);
         let statement = template::fill(statement, |name| format!(":{name}"));
         session.batch(&format!(
             "CREATE FUNCTION {name}(uuid) RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -188,16 +194,10 @@ fn declare_plpgsql(session: &mut Session, operation: &Operation) -> Result<()> {
 /// The statement that a client prepares for this operation, with its parameters' types; a
 /// create takes its id as the first.
 #[must_use]
-pub fn for_client(entity: &Entity, operation: &Operation) -> (String, Vec<&'static str>) {
+pub fn for_client(operation: &Operation) -> (String, Vec<&'static str>) {
     let mut types: Vec<&'static str> = operation.arguments.iter().map(|a| a.1).collect();
-    let mut text = operation.numbered();
     if operation.makes_id() {
         types.insert(0, "uuid");
     }
-    if operation.kind == Kind::Get {
-        // A client wants columns.
-        let all = format!("SELECT x.* FROM public.{}", entity.table);
-        text = text.replacen(&format!("SELECT x FROM public.{}", entity.table), &all, 1);
-    }
-    (text, types)
+    (operation.numbered(), types)
 }

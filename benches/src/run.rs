@@ -1,16 +1,16 @@
 //! A run on one major: its sections, one after the other.
 
-use crate::backend;
+use crate::backend::{self, Measured};
 use crate::bar::NOISE;
 use crate::config::{Config, Section};
-use crate::entity::{Entity, Kind, Operation};
+use crate::entity::{self, vector, Entity, Kind, Operation};
 use crate::growth::{self, Point};
 use crate::report::{Announced, MajorReport};
 use crate::server::Server;
 use crate::socket::{self, Conditions, Path};
 use crate::terminal::{self, Progress};
 use crate::{rival, upkeep, world};
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use std::fmt;
 use verification::config::Major;
 use verification::session::Session;
@@ -69,22 +69,57 @@ impl Plan {
             .sections
             .iter()
             .map(|&section| self.config.seconds(section));
-        20.0 + sections.sum::<f64>()
+        20.0 + self.filled() + sections.sum::<f64>()
+    }
+
+    /// Seconds that rows take to be there.
+    fn filled(&self) -> f64 {
+        let committed = [Section::Socket, Section::Notify, Section::Upkeep];
+        let most = self.config.sizes().into_iter().max().unwrap_or(0);
+        let grown = self.wants(Section::Growth) && most > self.config.rows;
+        let again = grown && committed.iter().any(|&section| self.wants(section));
+        let first = if grown { most } else { self.config.rows };
+        Config::filling(first)
+            + if again {
+                Config::filling(self.config.rows)
+            } else {
+                0.0
+            }
+    }
+
+    /// Refuses names that no entity has.
+    ///
+    /// # Errors
+    /// Which one, and which there are.
+    pub fn check(&self) -> Result<()> {
+        let names: Vec<&str> = entity::ENTITIES.iter().map(|entity| entity.name).collect();
+        match self
+            .only
+            .iter()
+            .find(|name| !names.contains(&name.as_str()))
+        {
+            Some(name) => bail!("no entity {name:?}: there are {}", names.join(", ")),
+            None => Ok(()),
+        }
     }
 
     /// Measures one major.
     ///
+    /// What is found until something fails is kept in `found`.
+    ///
     /// # Errors
     /// When a statement fails, or the machine is too noisy to compare.
-    pub fn run(&self, major: Major, progress: &mut Progress) -> Result<MajorReport> {
+    pub fn run(
+        &self,
+        major: Major,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
         progress.doing(&format!("PostgreSQL {major}: starting"));
+        found.major = major;
         let server = Server::start(major)?;
-        let mut found = MajorReport {
-            major,
-            version: server.version.clone(),
-            image: server.image(),
-            ..MajorReport::default()
-        };
+        found.version.clone_from(&server.version);
+        found.image = server.image();
         println!("\n{}", found.version);
         let mut session = fresh(&server)?;
         progress.done(20.0);
@@ -100,13 +135,11 @@ impl Plan {
             if !backend && !self.wants(Section::Growth) {
                 continue;
             }
-            progress.doing(&format!("{size} rows of each entity"));
-            world::fill(&mut session, filled, size)?;
-            filled = size;
+            filled = add(&mut session, filled, size, progress)?;
             if backend {
                 self.check_noise(&mut session)?;
                 if self.wants(Section::Backend) {
-                    self.backend(&mut session, progress, &mut found)?;
+                    self.backend(&mut session, progress, found)?;
                 }
             }
             if self.wants(Section::Growth) {
@@ -114,10 +147,10 @@ impl Plan {
             }
         }
         if self.wants(Section::Growth) {
-            let series = points
-                .into_iter()
-                .map(|((entity, operation), points)| growth::series(entity, operation, points));
-            found.growth = series.collect();
+            for ((entity, operation), points) in points {
+                let series = growth::series(&mut session, entity, operation, points)?;
+                found.growth.push(series);
+            }
             println!("\n{}", terminal::growth(&found.growth));
         }
         let committed = [Section::Socket, Section::Notify, Section::Upkeep];
@@ -125,11 +158,43 @@ impl Plan {
             if filled != self.config.rows {
                 drop(session);
                 session = fresh(&server)?;
-                world::fill(&mut session, 0, self.config.rows)?;
+                add(&mut session, 0, self.config.rows, progress)?;
             }
-            self.committed(&server, &mut session, progress, &mut found)?;
+            self.committed(&server, &mut session, progress, found)?;
         }
-        Ok(found)
+        drop(session);
+        if self.wants(Section::Vectors) {
+            self.vectors(&server, progress, found)?;
+        }
+        Ok(())
+    }
+
+    /// In a database of its own, with HNSW indexes.
+    fn vectors(
+        &self,
+        server: &Server,
+        progress: &mut Progress,
+        found: &mut MajorReport,
+    ) -> Result<()> {
+        let chosen = self.chosen(vector::operations());
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let config = self.config.among(self.config.vectors());
+        progress.doing(&format!("{} rows with vectors", config.rows));
+        server.fresh()?;
+        let mut session = furnished(server, &vector::operations())?;
+        world::fill(&mut session, 0, config.rows)?;
+        for statement in vector::fill_embeddings() {
+            session.batch(statement)?;
+        }
+        println!("\n{}", terminal::heading());
+        let share = config.seconds(Section::Vectors) / chosen.len() as f64;
+        for &pair in &chosen {
+            let measured = race(&mut session, pair, &config, share, progress)?;
+            found.vectors.push(measured);
+        }
+        Ok(())
     }
 
     /// Refuses to go on where the same thing measured twice differs.
@@ -154,16 +219,11 @@ impl Plan {
         progress: &mut Progress,
         found: &mut MajorReport,
     ) -> Result<()> {
-        let all = crate::entity::operations();
-        let chosen = self.chosen(all);
+        let chosen = self.chosen(entity::operations());
         println!("\n{}", terminal::heading());
-        for &(entity, operation) in &chosen {
-            let name = format!("{} {}", entity.name, operation.kind.name());
-            progress.doing(&name);
-            let measured =
-                backend::measure(session, entity, operation, &self.config).context(name)?;
-            progress.done(self.config.seconds(Section::Backend) / chosen.len() as f64);
-            println!("{}", terminal::line(&measured));
+        let share = self.config.seconds(Section::Backend) / chosen.len() as f64;
+        for &pair in &chosen {
+            let measured = race(session, pair, &self.config, share, progress)?;
             found.backend.push(measured);
         }
         Ok(())
@@ -178,11 +238,7 @@ impl Plan {
     ) -> Result<()> {
         let share = self.config.seconds(Section::Growth) / (3 * points.len().max(1)) as f64;
         for ((entity, operation), points) in points.iter_mut() {
-            let name = format!(
-                "{} {} among {size} rows",
-                entity.name,
-                operation.kind.name()
-            );
+            let name = format!("{} {} among {size} rows", entity.name, operation.label());
             progress.doing(&name);
             points
                 .push(growth::point(session, entity, operation, size, &self.config).context(name)?);
@@ -199,17 +255,18 @@ impl Plan {
         progress: &mut Progress,
         found: &mut MajorReport,
     ) -> Result<()> {
-        if self.wants(Section::Upkeep) {
-            progress.doing("many updates with autovacuum");
-            found.upkeep = upkeep::measure(session, &self.config)?;
-            progress.done(self.config.seconds(Section::Upkeep));
-            println!("\n{}", terminal::upkeep(&found.upkeep));
-        }
         if self.wants(Section::Socket) {
             self.socket(server, session, progress, found)?;
         }
         if self.wants(Section::Notify) {
             self.notify(server, session, progress, found)?;
+        }
+        // Last, since it leaves the tables of two entities larger.
+        if self.wants(Section::Upkeep) {
+            progress.doing("many updates with autovacuum");
+            found.upkeep = upkeep::measure(server, session, &self.config)?;
+            progress.done(self.config.seconds(Section::Upkeep));
+            println!("\n{}", terminal::upkeep(&found.upkeep));
         }
         Ok(())
     }
@@ -227,7 +284,7 @@ impl Plan {
                 wanted.push((entity, operation, Path::Function, conditions));
             }
             // The message has no defaults: only functions that are given every argument.
-            if matches!(operation.kind, Kind::Get | Kind::Hot) {
+            if matches!(operation.kind, Kind::Get | Kind::Hot | Kind::Update) {
                 for conditions in self.config.conditions() {
                     if !conditions.transaction && !conditions.synchronous {
                         wanted.push((entity, operation, Path::Message, conditions));
@@ -238,7 +295,7 @@ impl Plan {
         println!("\n{}", terminal::socket_heading());
         let share = self.config.seconds(Section::Socket) / wanted.len().max(1) as f64;
         for (entity, operation, path, conditions) in wanted {
-            let name = format!("{} {}, {conditions}", entity.name, operation.kind.name());
+            let name = format!("{} {}, {conditions}", entity.name, operation.label());
             progress.doing(&name);
             let target = server.target();
             let compared = socket::compare(
@@ -270,7 +327,7 @@ impl Plan {
         let Some(send) = send else { return Ok(()) };
         for connections in [1, 8, 32] {
             progress.doing(&format!("messages announced by {connections} connections"));
-            let mut rates = |notify| -> Result<[f64; 2]> {
+            let mut rates = |notify| -> Result<socket::Compared> {
                 let conditions = Conditions {
                     connections,
                     transaction: false,
@@ -278,21 +335,17 @@ impl Plan {
                     notify,
                 };
                 let target = server.target();
-                let compared = socket::compare(
+                socket::compare(
                     &target,
                     session,
                     send,
                     Path::Function,
                     conditions,
                     &self.config,
-                )?;
-                Ok([compared.ours.throughput, compared.client.throughput])
+                )
             };
-            found.notify.push(Announced {
-                connections,
-                off: rates(false)?,
-                on: rates(true)?,
-            });
+            let (off, on) = (rates(false)?, rates(true)?);
+            found.notify.push(Announced::of(connections, &off, &on));
             progress.done(self.config.seconds(Section::Notify) / 3.0);
         }
         println!("\n{}", terminal::notify(&found.notify));
@@ -300,12 +353,41 @@ impl Plan {
     }
 }
 
+/// Measures one operation, and says what came of it.
+fn race(
+    session: &mut Session,
+    (entity, operation): Pair,
+    config: &Config,
+    share: f64,
+    progress: &mut Progress,
+) -> Result<Measured> {
+    let name = format!("{} {}", entity.name, operation.label());
+    progress.doing(&name);
+    let measured = backend::measure(session, entity, operation, config).context(name)?;
+    progress.done(share);
+    println!("{}", terminal::line(&measured));
+    Ok(measured)
+}
+
 /// A session in a new database with the rivals, and no rows.
 fn fresh(server: &Server) -> Result<Session> {
     server.fresh()?;
+    furnished(server, &entity::operations())
+}
+
+/// A session with the rivals of these operations.
+fn furnished(server: &Server, operations: &[Pair]) -> Result<Session> {
     let mut session = server.connect()?;
     world::prepare(&mut session)?;
-    rival::declare(&mut session)?;
+    rival::declare(&mut session, operations)?;
     session.batch(backend::SESSION)?;
     Ok(session)
+}
+
+/// Makes it so many rows of each entity.
+fn add(session: &mut Session, from: u32, to: u32, progress: &mut Progress) -> Result<u32> {
+    progress.doing(&format!("{to} rows of each entity"));
+    world::fill(session, from, to)?;
+    progress.done(Config::filling(to - from));
+    Ok(to)
 }

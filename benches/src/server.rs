@@ -1,19 +1,19 @@
 //! The server of a run.
 
-use anyhow::{Context, Result};
+use crate::machine;
+use anyhow::{bail, Context, Result};
+use std::time::{Duration, Instant};
 use verification::config::Major;
 use verification::server::{Flavour, Own};
 use verification::session::{Session, Target};
 
 /// Settings that differ from a new cluster's, each for a reason.
 pub const SETTINGS: &[&str] = &[
-    // Everything fits, so that no figure is about the disk's reads.
-    "shared_buffers=2GB",
     // No checkpoint in the middle of a measurement; one is made in between.
     "checkpoint_timeout=1d",
     "max_wal_size=8GB",
-    // No vacuum either; where autovacuum matters it is switched on.
-    "autovacuum=off",
+    // No vacuum either: it is switched off, and on where it matters, by ALTER SYSTEM. A setting
+    // of the command line could not be changed any more.
     "autovacuum_naptime=1s",
     // A rival is not helped or hurt by other processes or by compiling.
     "jit=off",
@@ -40,11 +40,21 @@ impl Server {
     /// # Errors
     /// When it does not start, or where there are no containers.
     pub fn start(major: Major) -> Result<Self> {
-        let own = Own::start_with(major, Flavour::Bench, SETTINGS)?
+        let buffers = format!("shared_buffers={}MB", machine::shared_buffers());
+        let settings: Vec<&str> = std::iter::once(buffers.as_str())
+            .chain(SETTINGS.iter().copied())
+            .collect();
+        let own = Own::start_with(major, Flavour::Bench, &settings)?
             .context("the benches need servers of their own: no Docker engine answers")?;
         let mut admin = own.connect()?;
         let version = admin.value("SELECT version()")?.unwrap_or_default();
-        Ok(Self { own, version })
+        let assertions = admin.value("SHOW debug_assertions")?;
+        if assertions.as_deref() != Some("off") {
+            bail!("this server checks its own assertions, which takes more time than what is measured");
+        }
+        let server = Self { own, version };
+        server.autovacuum(false)?;
+        Ok(server)
     }
 
     /// The image it runs.
@@ -57,6 +67,25 @@ impl Server {
     #[must_use]
     pub fn target(&self) -> Target {
         self.own.target().database(DATABASE)
+    }
+
+    /// Switches autovacuum on or off, and waits until the server has taken notice.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn autovacuum(&self, on: bool) -> Result<()> {
+        let wanted = if on { "on" } else { "off" };
+        let mut admin = self.own.connect()?;
+        admin.batch(&format!("ALTER SYSTEM SET autovacuum = {wanted}"))?;
+        admin.batch("SELECT pg_reload_conf()")?;
+        let asked = Instant::now();
+        while admin.value("SHOW autovacuum")?.as_deref() != Some(wanted) {
+            if asked.elapsed() > Duration::from_secs(10) {
+                bail!("autovacuum cannot be switched {wanted}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// A new empty database with the extension and its tables, without HNSW indexes.
@@ -92,7 +121,7 @@ impl Server {
             .collect();
         let sql = format!(
             "SELECT name, current_setting(name) FROM pg_settings
-             WHERE name IN ({}, 'fsync', 'full_page_writes', 'work_mem', 'data_checksums') ORDER BY name",
+             WHERE name IN ({}, 'autovacuum', 'shared_buffers', 'debug_assertions', 'fsync', 'full_page_writes', 'work_mem', 'data_checksums') ORDER BY name",
             names.join(", ")
         );
         let reply = session.query(&sql)?;

@@ -1,6 +1,7 @@
 //! Over the socket: our function and the client's own statement, both prepared, at several
 //! numbers of connections, in alternating slices of time.
 
+use crate::backend;
 use crate::bar::{judge, Verdict};
 use crate::config::{Config, Effort};
 use crate::entity::{self, Entity, Kind, Operation};
@@ -85,6 +86,8 @@ pub struct Latency {
     pub p99: f64,
     /// Calls a second, median of the slices.
     pub throughput: f64,
+    /// Its spread as a share of it.
+    pub throughput_spread: f64,
     /// The distribution: microseconds at each of a hundred and one percentiles.
     pub curve: Vec<f64>,
 }
@@ -105,13 +108,17 @@ pub struct Compared {
     pub ours: Latency,
     /// The client's own statement.
     pub client: Latency,
+    /// Rows of each entity at the start.
+    pub rows: u32,
+    /// Fillfactor of the table.
+    pub fillfactor: u32,
     /// Slices of each.
     pub pairs: usize,
-    /// Ours as a share of the client's: p50, p95, p99, and time a call (the inverse of
-    /// throughput).
+    /// Milliseconds of a slice.
+    pub slice: u32,
+    /// Ours as a share of the client's: p50, p95, p99 of the calls, and time a call (the inverse
+    /// of throughput), which alone holds the COMMIT of transactions.
     pub ratios: [Judged; 4],
-    /// The client's p50 in one slice against its next: the noise of the run.
-    pub control: Figure,
 }
 
 /// A ratio and what came of it.
@@ -124,23 +131,28 @@ pub struct Judged {
     /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// A second crew of clients against the first: the noise of this very figure.
+    pub control: Figure,
 }
 
 /// Names of the four ratios.
 pub const RATIOS: [&str; 4] = ["p50", "p95", "p99", "time a call"];
 
-/// The operations that are measured: a read, a HOT update, a row with one foreign key and one
-/// with four.
+/// The operations that are measured: a read, a list, both kinds of updates, a row with one
+/// foreign key and one with four. The others differ from these in what the backend does, not in
+/// what the socket adds.
 #[must_use]
 pub fn operations() -> Vec<(&'static Entity, &'static Operation)> {
     let wanted = [
-        ("trajectory", Kind::Get),
-        ("scope", Kind::Hot),
-        ("scope", Kind::Create),
-        ("message", Kind::Create),
+        ("caliber_trajectory_get", Kind::Get),
+        ("caliber_scope_list_by_trajectory", Kind::List),
+        ("caliber_scope_update_tokens", Kind::Hot),
+        ("caliber_trajectory_update", Kind::Update),
+        ("caliber_scope_create", Kind::Create),
+        ("caliber_message_send", Kind::Create),
     ];
     let all = entity::operations().into_iter();
-    all.filter(|(entity, o)| wanted.contains(&(entity.name, o.kind)))
+    all.filter(|(_, o)| wanted.contains(&(o.function, o.kind)))
         .collect()
 }
 
@@ -179,70 +191,92 @@ pub fn compare(
 ) -> Result<Compared> {
     let (pairs, slice) = match config.effort {
         Effort::Quick => (3, Duration::from_millis(150)),
-        Effort::Full => (config.pairs, Duration::from_millis(200)),
+        Effort::Full => (config.pairs, Duration::from_millis(150)),
     };
     let mut crew = |path| Crew::new(target, session, entity, operation, path, conditions, config);
-    let (mut ours, mut client) = (crew(path)?, crew(Path::Client)?);
-    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut crews = [crew(Path::Client)?, crew(path)?, crew(Path::Client)?];
+    let mut slices = [const { Vec::new() }; 3];
     for pair in 0..=pairs {
         // The first warms caches and plans; who goes first changes.
-        let (x, y) = if pair % 2 == 0 {
-            let x = ours.slice(slice)?;
-            (x, client.slice(slice)?)
-        } else {
-            let y = client.slice(slice)?;
-            (ours.slice(slice)?, y)
-        };
-        if pair > 0 {
-            a.push(x);
-            b.push(y);
+        let order = if pair % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
+        for i in order {
+            let done = crews[i].slice(slice)?;
+            if pair > 0 {
+                slices[i].push(done);
+            }
         }
     }
-    evaluate(entity, operation, path, conditions, &a, &b)
-}
-
-fn evaluate(
-    entity: &Entity,
-    operation: &Operation,
-    path: Path,
-    conditions: Conditions,
-    ours: &[Slice],
-    client: &[Slice],
-) -> Result<Compared> {
-    let at = |slices: &[Slice], share: f64| -> Vec<f64> {
-        slices
-            .iter()
-            .map(|s| micros(s.latencies.value_at_quantile(share)))
-            .collect()
-    };
-    let time =
-        |slices: &[Slice]| -> Vec<f64> { slices.iter().map(|s| 1.0 / s.throughput).collect() };
-    let medians = at(client, 0.5);
-    let control = ratio(&medians[1..], &medians[..medians.len() - 1]);
-    let many_keys = operation.foreign_keys >= 3 && conditions.transaction;
-    let judged = |figure: Figure, share: f64| {
-        let allowed = if many_keys && share < 0.9 { 0.85 } else { 1.0 };
-        Judged {
-            ratio: figure,
-            allowed: Some(allowed),
-            verdict: judge(&figure, Some(allowed), control.relative()),
-        }
-    };
-    let quantile = |share| judged(ratio(&at(ours, share), &at(client, share)), share);
-    let throughput = judged(ratio(&time(ours), &time(client)), 0.5);
+    drop(crews);
+    tidy(session, entity, operation, config)?;
+    let [first, ours, second] = &slices;
+    let ratios = evaluate(operation, conditions, ours, [first, second]);
     Ok(Compared {
         what: match path {
-            Path::Message => format!("{} {} by {path}", entity.name, operation.kind.name()),
-            _ => format!("{} {}", entity.name, operation.kind.name()),
+            Path::Message => format!("{} {} by {path}", entity.name, operation.label()),
+            _ => format!("{} {}", entity.name, operation.label()),
         },
         foreign_keys: operation.foreign_keys,
         conditions,
         path,
-        ours: latency(ours)?,
-        client: latency(client)?,
+        ours: latency(ours.iter())?,
+        client: latency(first.iter().chain(second))?,
+        rows: config.rows,
+        fillfactor: backend::fillfactor(session, entity.table)?,
         pairs: ours.len(),
-        ratios: [quantile(0.5), quantile(0.95), quantile(0.99), throughput],
-        control,
+        slice: u32::try_from(slice.as_millis())?,
+        ratios,
+    })
+}
+
+/// Removes what was written, so that every comparison starts among as many rows.
+fn tidy(
+    session: &mut Session,
+    entity: &Entity,
+    operation: &Operation,
+    config: &Config,
+) -> Result<()> {
+    if !operation.kind.writes() {
+        return Ok(());
+    }
+    if operation.makes_id() {
+        session.batch(&format!(
+            "DELETE FROM {} WHERE {} > bench.{}({})",
+            entity.table, entity.key, entity.name, config.rows
+        ))?;
+    }
+    session.batch(&format!("VACUUM (INDEX_CLEANUP ON) {}", entity.table))
+}
+
+/// Each figure of ours against that of both crews of clients, which are each other's control.
+fn evaluate(
+    operation: &Operation,
+    conditions: Conditions,
+    ours: &[Slice],
+    clients: [&[Slice]; 2],
+) -> [Judged; 4] {
+    let many_keys = operation.foreign_keys >= 3 && conditions.transaction;
+    let allowed = if many_keys { 0.85 } else { 1.0 };
+    [Some(0.5), Some(0.95), Some(0.99), None].map(|share| {
+        let of = |slices: &[Slice]| -> Vec<f64> {
+            let value = |slice: &Slice| match share {
+                Some(share) => micros(slice.latencies.value_at_quantile(share)),
+                None => 1.0 / slice.throughput,
+            };
+            slices.iter().map(value).collect()
+        };
+        let [first, second] = clients.map(of);
+        let both: Vec<f64> = first
+            .iter()
+            .zip(&second)
+            .map(|(a, b)| (a + b) / 2.0)
+            .collect();
+        let (figure, control) = (ratio(&of(ours), &both), ratio(&first, &second));
+        Judged {
+            ratio: figure,
+            allowed: Some(allowed),
+            verdict: judge(&figure, Some(allowed), control.noise()),
+            control,
+        }
     })
 }
 
@@ -250,17 +284,21 @@ fn micros(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e3
 }
 
-fn latency(slices: &[Slice]) -> Result<Latency> {
+fn latency<'a>(slices: impl Iterator<Item = &'a Slice>) -> Result<Latency> {
     let mut all = histogram()?;
+    let mut rates = Vec::new();
     for slice in slices {
         all.add(&slice.latencies)?;
+        rates.push(slice.throughput);
     }
+    let throughput = Figure::of(rates);
     let at = |share| micros(all.value_at_quantile(share));
     Ok(Latency {
         p50: at(0.5),
         p95: at(0.95),
         p99: at(0.99),
-        throughput: Figure::of(slices.iter().map(|s| s.throughput).collect()).median,
+        throughput: throughput.median,
+        throughput_spread: throughput.relative(),
         curve: (0..=100).map(|i| at(f64::from(i) / 100.0)).collect(),
     })
 }
@@ -397,7 +435,7 @@ fn on(setting: bool) -> &'static str {
 /// What a connection prepares.
 fn statement(entity: &Entity, operation: &Operation, path: Path, notify: bool) -> String {
     if path == Path::Client {
-        let (sql, _) = rival::for_client(entity, operation);
+        let (sql, _) = rival::for_client(operation);
         if !(notify && entity.name == "message") {
             return sql;
         }

@@ -35,6 +35,13 @@ impl Figure {
         }
     }
 
+    /// How far two series of the same thing are from being the same, for their ratio: the
+    /// greater of its distance from 1 and of its spread.
+    #[must_use]
+    pub fn noise(&self) -> f64 {
+        (self.median - 1.0).abs().max(self.relative())
+    }
+
     /// The spread as a share of the median.
     #[must_use]
     pub fn relative(&self) -> f64 {
@@ -59,5 +66,12 @@ mod tests {
         assert!((figure.spread - 1.0).abs() < 1e-9);
         assert!((ratio(&[1.0, 2.0], &[2.0, 4.0]).median - 0.5).abs() < 1e-9);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn a_steady_difference_is_noise_too() {
+        let noise = |values: &[f64]| Figure::of(values.to_vec()).noise();
+        assert!((noise(&[1.25, 1.26, 1.25, 1.24, 1.25]) - 0.25).abs() < 1e-9);
+        assert!((noise(&[0.8, 1.0, 1.2]) - 0.1).abs() < 1e-9);
     }
 }

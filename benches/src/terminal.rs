@@ -2,9 +2,10 @@
 
 use crate::backend::Measured;
 use crate::bar::{Baseline, Verdict};
-use crate::growth::Series;
+use crate::growth::{Series, TAIL};
 use crate::report::Announced;
-use crate::socket::Compared;
+use crate::socket::{Compared, Conditions, Latency};
+use crate::stats::Figure;
 use crate::upkeep::Updates;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -81,7 +82,7 @@ pub fn minutes(time: Duration) -> String {
 #[must_use]
 pub fn heading() -> String {
     format!(
-        "{:<11} {:<20} {:>9} {:>6}  {:>18} {:>18} {:>10} {:>18}",
+        "{:<11} {:<28} {:>9} {:>6}  {:>22} {:>20} {:>11} {:>20}  ratio ± spread; kept plans: g generic, c custom",
         "entity", "operation", "µs", "noise", "× kept", "× one-shot", "× PL/pgSQL", "× floor"
     )
 }
@@ -90,16 +91,17 @@ pub fn heading() -> String {
 #[must_use]
 pub fn line(measured: &Measured) -> String {
     let cell = |baseline| {
-        measured
-            .against
-            .iter()
+        let all = &measured.against;
+        all.iter()
             .find(|c| c.baseline == baseline)
             .map_or(String::new(), |c| {
-                ratio(c.ratio.median, c.allowed, c.verdict)
+                let plan = c.plan.and_then(|plan| plan.chars().next());
+                let plan = plan.map_or(String::new(), |letter| format!(" {letter}"));
+                ratio(&c.ratio, c.allowed, c.verdict) + &plan
             })
     };
     format!(
-        "{:<11} {:<20} {:>9.2} {:>5.1}%  {:>18} {:>18} {:>10} {:>18}",
+        "{:<11} {:<28} {:>9.2} {:>5.1}%  {:>22} {:>20} {:>11} {:>20}",
         measured.entity,
         measured.kind,
         measured.ours.median,
@@ -111,13 +113,19 @@ pub fn line(measured: &Measured) -> String {
     )
 }
 
-/// A ratio beside what is allowed, and whether it is.
+/// A ratio with its spread beside what is allowed, and whether it is.
 #[must_use]
-pub fn ratio(ratio: f64, allowed: Option<f64>, verdict: Verdict) -> String {
+pub fn ratio(ratio: &Figure, allowed: Option<f64>, verdict: Verdict) -> String {
+    let found = format!("{:.2}±{:.2}", ratio.median, ratio.spread);
     match allowed {
-        None => format!("{ratio:.2}"),
-        Some(allowed) => format!("{ratio:.2} (≤ {allowed:.2}) {}", mark(verdict)),
+        None => found,
+        Some(allowed) => format!("{found} (≤ {allowed:.2}) {}", mark(verdict)),
     }
+}
+
+/// The same of a number without spread.
+fn number(found: f64, allowed: f64, verdict: Verdict) -> String {
+    format!("{found:.2} (≤ {allowed:.2}) {}", mark(verdict))
 }
 
 /// One sign for a verdict.
@@ -136,27 +144,50 @@ pub fn mark(verdict: Verdict) -> &'static str {
 #[must_use]
 pub fn socket_heading() -> String {
     format!(
-        "{:<44} {:<60} {:>26} {:>26}  × client: p50, p95, p99, time a call",
-        "over the socket", "conditions", "ours µs p50/p95/p99", "client µs p50/p95/p99"
+        "{:<44} {:<26} {:>18} {:>18}  × client: p50, p95, p99, time a call; ≤ 1.00 unless it says otherwise",
+        "over the socket", "conditions", "ours p50/p95/p99", "client, µs"
     )
 }
 
 /// A line of the table of comparisons over the socket.
 #[must_use]
 pub fn socket_line(compared: &Compared) -> String {
-    let latency = |l: &crate::socket::Latency| format!("{:.0}/{:.0}/{:.0}", l.p50, l.p95, l.p99);
+    let latency = |l: &Latency| format!("{:.0}/{:.0}/{:.0}", l.p50, l.p95, l.p99);
     let ratios: Vec<String> = compared
         .ratios
         .iter()
-        .map(|j| format!("{:.2} {}", j.ratio.median, mark(j.verdict)))
+        .map(|j| match j.allowed {
+            Some(allowed) if (allowed - 1.0).abs() < 0.005 => {
+                format!("{} {}", ratio(&j.ratio, None, j.verdict), mark(j.verdict))
+            }
+            allowed => ratio(&j.ratio, allowed, j.verdict),
+        })
         .collect();
     format!(
-        "{:<44} {:<60} {:>26} {:>26}  {}",
+        "{:<44} {:<26} {:>18} {:>18}  {}",
         compared.what,
-        compared.conditions.to_string(),
+        short(&compared.conditions),
         latency(&compared.ours),
         latency(&compared.client),
         ratios.join("  ")
+    )
+}
+
+/// Conditions in little room.
+fn short(conditions: &Conditions) -> String {
+    format!(
+        "{:>2} conn., {}, {}",
+        conditions.connections,
+        if conditions.transaction {
+            "20 in a tx"
+        } else {
+            "autocommit"
+        },
+        if conditions.synchronous {
+            "sync"
+        } else {
+            "async"
+        }
     )
 }
 
@@ -164,36 +195,52 @@ pub fn socket_line(compared: &Compared) -> String {
 #[must_use]
 pub fn growth(all: &[Series]) -> String {
     let mut text = format!(
-        "{:<32} {:>40} {:>20} {:>10}  pages\n",
-        "growth", "p50 µs by rows", "× (≤ log n)", "p99/p50"
+        "{:<40} {:>40} {:>17} {:>16} {:>17}  pages a call\n",
+        "growth, ≤ log n", "p50 µs ± spread by rows", "steps", "fewest to most", "p99/p50"
     );
     for series in all {
         let points: Vec<String> = series
             .points
             .iter()
-            .map(|p| format!("{:.1}", p.p50.median))
+            .map(|p| format!("{:.1}±{:.1}", p.p50.median, p.p50.spread))
             .collect();
-        let pages: Vec<String> = series
-            .points
+        let steps: Vec<String> = series
+            .steps
             .iter()
-            .filter_map(|p| p.pages)
-            .map(|n| n.to_string())
+            .map(|step| format!("{:.2} {}", step.growth, mark(step.verdict)))
             .collect();
         let tail = series
             .points
             .last()
             .map_or(f64::NAN, |p| p.p99.median / p.p50.median);
         text += &format!(
-            "{:<32} {:>40} {:>20} {:>8.2} {}  {}\n",
+            "{:<40} {:>40} {:>17} {:>16} {:>17}  {}\n",
             series.what,
             points.join(" → "),
-            ratio(series.growth, Some(series.allowed), series.verdict),
-            tail,
-            mark(series.tail()),
-            pages.join(" → ")
+            steps.join(", "),
+            number(series.growth, series.allowed, series.verdict),
+            number(tail, TAIL, series.tail()),
+            pages(series)
         );
     }
     text
+}
+
+/// Pages that a call touches, by number of rows.
+fn pages(series: &Series) -> String {
+    let pages: Vec<String> = series
+        .points
+        .iter()
+        .filter_map(|p| p.pages)
+        .map(|n| format!("{n:.1}"))
+        .collect();
+    let grown = match (series.pages_growth, series.pages_allowed) {
+        (Some(found), Some(allowed)) => {
+            format!(": × {}", number(found, allowed, series.pages_verdict))
+        }
+        _ => String::new(),
+    };
+    pages.join(" → ") + &grown
 }
 
 /// What many updates leave behind.
@@ -203,16 +250,27 @@ pub fn upkeep(all: &[Updates]) -> String {
         .iter()
         .map(|u| {
             format!(
-                "{} × {}: {:.1} % HOT {} (fillfactor {}), table {:.1} → {:.1} MB, backend {:.0} → {:.0} kB",
+                "{} × {} among {} rows (fillfactor {}, {} autovacuum runs): {:.1} % HOT {}; \
+                 table {:.1} → {:.1} MB (≤ {:.1}) {}; \
+                 backend by its contexts {:.0} → {:.0} kB, by the system {:.0} → {:.0} kB: grown by {:.0} (≤ {:.0}) {}",
                 u.what,
                 u.calls,
-                u.hot * 100.0,
-                if u.met { "✓" } else { "✗" },
+                u.rows,
                 u.fillfactor,
+                u.vacuums,
+                u.hot * 100.0,
+                mark(u.hot_verdict()),
                 u.before,
                 u.after,
+                u.size_allowed,
+                mark(u.size_verdict()),
                 u.memory_before,
-                u.memory_after
+                u.memory_after,
+                u.resident_before,
+                u.resident_after,
+                u.grown(),
+                u.memory_allowed,
+                mark(u.memory_verdict())
             )
         })
         .collect();
@@ -225,9 +283,15 @@ pub fn notify(all: &[Announced]) -> String {
     let lines: Vec<String> = all
         .iter()
         .map(|a| {
+            let rate = |rate: f64, spread: f64| format!("{rate:.0}±{:.0} %", spread * 100.0);
             format!(
-                "{:>2} connections: ours {:.0} messages a second, announced {:.0}; client {:.0}, announced {:.0}",
-                a.connections, a.off[0], a.on[0], a.off[1], a.on[1]
+                "{:>2} connections: ours {} messages a second, announced {}; client {}, announced {}; noise {:.1} %",
+                a.connections,
+                rate(a.off[0], a.off_spread[0]),
+                rate(a.on[0], a.on_spread[0]),
+                rate(a.off[1], a.off_spread[1]),
+                rate(a.on[1], a.on_spread[1]),
+                a.noise * 100.0
             )
         })
         .collect();

@@ -11,6 +11,9 @@ const PARENTS: u32 = 500;
 /// row once, far from the one before.
 pub const SCATTER: u32 = 7_368_787;
 
+/// The first rows of an entity may be out of the ordinary: the first messages are broadcasts.
+pub const APART: u32 = 5;
+
 /// Makes the schema `bench` with, for each entity, the id of its n-th row: ascending, of
 /// version 7, older than any that is made now.
 ///
@@ -57,8 +60,8 @@ fn fill_one(session: &mut Session, entity: &Entity, from: u32, to: u32) -> Resul
 }
 
 /// The name of a table of arguments, for this session.
-fn table(entity: &Entity, operation: &Operation) -> String {
-    format!("args_{}_{:?}", entity.name, operation.kind).to_lowercase()
+fn table(operation: &Operation) -> String {
+    format!("args_{}", operation.identifier())
 }
 
 /// Makes the arguments of so many calls among so many rows, and returns their table.
@@ -75,23 +78,30 @@ pub fn arguments(
     if calls > rows {
         bail!("{calls} calls among {rows} rows would meet a row twice");
     }
-    let table = table(entity, operation);
+    let table = table(operation);
     let columns: Vec<String> = operation
         .arguments
         .iter()
         .map(|(name, kind, value)| format!("({value})::{kind} AS {name}"))
         .collect();
     // In an order that has nothing to do with that of the rows: the factor is a prime.
-    session.batch(&format!(
-        "DROP TABLE IF EXISTS {table};
-         CREATE TEMP TABLE {table} AS
-         SELECT {} FROM (
-             SELECT n, r, n % {PARENTS} AS h, r % {} AS g
-             FROM (SELECT n, (n::bigint * {SCATTER} % {rows})::int AS r FROM generate_series(0, {calls} - 1) n) numbered
-         ) x",
-        columns.join(", "),
-        (rows / SET).max(1),
-    ))?;
+    session
+        .batch(&format!(
+            "DROP TABLE IF EXISTS {table};
+             CREATE TEMP TABLE {table} AS
+             SELECT {} FROM (
+                 SELECT n, r, q, n % {PARENTS} AS h, r % {} AS g
+                 FROM (
+                     SELECT n, (n::bigint * {SCATTER} % {rows})::int AS r,
+                         {APART} + (n::bigint * {SCATTER} % {})::int AS q
+                     FROM generate_series(0, {calls} - 1) n
+                 ) numbered
+             ) x",
+            columns.join(", "),
+            (rows / SET).max(1),
+            rows.saturating_sub(APART).max(1),
+        ))
+        .with_context(|| format!("arguments of {} ({})", operation.function, entity.name))?;
     session.batch(&format!("VACUUM ANALYZE {table}"))?;
     Ok(table)
 }

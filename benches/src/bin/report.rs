@@ -1,10 +1,10 @@
 //! `cargo run --release -p benches --bin report -- --quick`: measures, prints the tables with
 //! verdicts, writes JSON and a page, and fails where a bar is missed.
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use benches::bar::{Verdict, NOISE};
 use benches::config::{Config, Effort, Section};
-use benches::report::Report;
+use benches::report::{MajorReport, Report};
 use benches::run::{Plan, TooNoisy};
 use benches::terminal::Progress;
 use benches::{backend, machine, page};
@@ -81,16 +81,24 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         only: arguments.only.clone(),
         anyway: arguments.anyway,
     };
+    plan.check()?;
     let mut progress = Progress::new(plan.seconds() * majors.len() as f64);
     for &major in &majors {
-        let found = plan.run(major, &mut progress);
+        let mut found = MajorReport::default();
+        let end = plan.run(major, &mut progress, &mut found);
         progress.clear();
-        report
-            .majors
-            .push(found.with_context(|| format!("on PostgreSQL {major}"))?);
-        // After each major: what is there is not lost if the next one fails.
+        found.failure = end.as_ref().err().map(|error| format!("{error:#}"));
+        let empty = found.is_empty();
+        report.majors.push(found);
+        // After each major, and where one fails: what is there is not lost.
         report.when = machine::now();
-        write(arguments, &report)?;
+        if !empty {
+            write(arguments, &report)?;
+        }
+        end.with_context(|| format!("on PostgreSQL {major}"))?;
+        if empty {
+            bail!("nothing of what was asked for is measured by these sections");
+        }
     }
     println!("it took {}", progress.passed());
     Ok(verdict(&report))

@@ -35,7 +35,7 @@ pub(super) static AGENT: Entity = Entity {
             "caliber_agent_get",
             &[("agent_id", "uuid", "bench.agent(r)")],
             "public.caliber_agent_row",
-            "SELECT x FROM public.caliber_agent x WHERE x.agent_id == :agent_id",
+            "SELECT x.* FROM public.caliber_agent x WHERE x.agent_id == :agent_id",
         ),
         operation(
             Kind::Update,

@@ -74,7 +74,7 @@ pub(super) static ARTIFACT: Entity = Entity {
             "caliber_artifact_get",
             &[("artifact_id", "uuid", "bench.artifact(r)")],
             "public.caliber_artifact_row",
-            "SELECT x FROM public.caliber_artifact x WHERE x.artifact_id == :artifact_id",
+            "SELECT x.* FROM public.caliber_artifact x WHERE x.artifact_id == :artifact_id",
         ),
         operation(
             Kind::Update,
@@ -111,13 +111,30 @@ pub(super) static ARTIFACT: Entity = Entity {
                 ("max_rows", "integer", "100"),
             ],
             "public.caliber_artifact_row",
-            // What has expired is left out: most rows are decided by the first comparison.
-            "SELECT x.* FROM public.caliber_artifact x WHERE x.scope_id == :scope_id
-             AND (x.ttl == 'persistent' OR x.ttl == 'permanent' OR x.ttl == 'session'
-                 OR x.created_at OPERATOR(pg_catalog.+) CASE x.ttl WHEN 'short_term' THEN interval '1 hour'
-                     WHEN 'medium_term' THEN interval '1 day' ELSE interval '7 days' END
-                     OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())
-             ORDER BY x.artifact_id LIMIT :max_rows",
+            concat!(
+                "SELECT x.* FROM public.caliber_artifact x WHERE x.scope_id == :scope_id AND ",
+                live!(),
+                " ORDER BY x.artifact_id LIMIT :max_rows"
+            ),
+        ),
+        operation(
+            Kind::List,
+            "of a type in a task",
+            "caliber_artifact_query_by_type",
+            &[
+                ("trajectory_id", "uuid", "bench.trajectory(r / 10000)"),
+                ("artifact_type", "text", "'fact'"),
+                ("max_rows", "integer", "100"),
+                // In the first half of the task's artifacts, so that 100 come after it.
+                ("after", "uuid", "bench.artifact(r / 10000 * 10000 + r % 10000 / 2)"),
+            ],
+            "public.caliber_artifact_row",
+            concat!(
+                "SELECT x.* FROM public.caliber_artifact x WHERE x.trajectory_id == :trajectory_id
+                 AND x.artifact_type == :artifact_type AND x.artifact_id OPERATOR(pg_catalog.>) :after AND ",
+                live!(),
+                " ORDER BY x.artifact_id LIMIT :max_rows"
+            ),
         ),
     ],
 };

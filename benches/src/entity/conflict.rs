@@ -47,7 +47,7 @@ pub(super) static CONFLICT: Entity = Entity {
             "caliber_conflict_get",
             &[("conflict_id", "uuid", "bench.conflict(r)")],
             "public.caliber_conflict_row",
-            "SELECT x FROM public.caliber_conflict x WHERE x.conflict_id == :conflict_id",
+            "SELECT x.* FROM public.caliber_conflict x WHERE x.conflict_id == :conflict_id",
         ),
         operation(
             Kind::Update,
@@ -73,6 +73,19 @@ pub(super) static CONFLICT: Entity = Entity {
                  (SELECT x.* FROM public.caliber_conflict x WHERE x.item_b_id == :item_id
                      AND x.item_a_id OPERATOR(pg_catalog.<>) :item_id ORDER BY x.conflict_id LIMIT :max_rows)
              ) u ORDER BY u.conflict_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "pending",
+            "caliber_conflict_list_pending",
+            &[
+                ("max_rows", "integer", "100"),
+                // In the first half, so that 100 come after it.
+                ("after", "uuid", "bench.conflict(r / 2)"),
+            ],
+            "public.caliber_conflict_row",
+            "SELECT x.* FROM public.caliber_conflict x WHERE x.status OPERATOR(pg_catalog.<>) 'resolved'
+             AND x.conflict_id OPERATOR(pg_catalog.>) :after ORDER BY x.conflict_id LIMIT :max_rows",
         ),
     ],
 };

@@ -8,8 +8,16 @@ pub(super) static DELEGATION: Entity = Entity {
     key: "delegation_id",
     rows: &[
         ("delegation_id", "bench.delegation(n)"),
-        ("delegator_agent_id", "bench.agent(n / 100)"),
-        ("delegatee_agent_id", "bench.agent(n % 500 + 1)"),
+        ("delegator_agent_id", "bench.agent(n / 100 * 2 + 1)"),
+        // Even rows are by 100 to an agent, never to the one that made them. Odd rows are for a
+        // type: most for one that no agent has, so that what is open to an agent stays the same
+        // however many rows there are.
+        ("delegatee_agent_id", "CASE WHEN n % 2 = 0 THEN bench.agent(n / 200 * 2 + 2) END"),
+        (
+            "delegatee_agent_type",
+            "CASE WHEN n % 2 = 0 THEN NULL WHEN n < 10 THEN '*' WHEN n % 10000 < 30 THEN 'type ' || n / 10000
+                ELSE 'role ' || n / 400 END",
+        ),
         ("task_description", "repeat('what to do ', 10)"),
         ("parent_trajectory_id", "bench.trajectory(n / 100)"),
         ("shared_artifacts", "'{}'"),
@@ -43,7 +51,7 @@ pub(super) static DELEGATION: Entity = Entity {
             "caliber_delegation_get",
             &[("delegation_id", "uuid", "bench.delegation(r)")],
             "public.caliber_delegation_row",
-            "SELECT x FROM public.caliber_delegation x WHERE x.delegation_id == :delegation_id",
+            "SELECT x.* FROM public.caliber_delegation x WHERE x.delegation_id == :delegation_id",
         ),
         operation(
             Kind::Update,
@@ -59,11 +67,49 @@ pub(super) static DELEGATION: Entity = Entity {
             "of a delegator",
             "caliber_delegation_list_by_delegator",
             &[
-                ("agent_id", "uuid", "bench.agent(g)"),
+                ("agent_id", "uuid", "bench.agent(g * 2 + 1)"),
                 ("max_rows", "integer", "100"),
             ],
             "public.caliber_delegation_row",
             "SELECT x.* FROM public.caliber_delegation x WHERE x.delegator_agent_id == :agent_id ORDER BY x.delegation_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "for an agent",
+            "caliber_delegation_list_for_agent",
+            &[
+                ("agent_id", "uuid", "bench.agent(g / 2 * 2 + 2)"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_delegation_row",
+            // No row twice: what is pending for a type is addressed to no agent.
+            "SELECT u.* FROM (
+                 SELECT x.* FROM public.caliber_delegation x WHERE x.delegatee_agent_id == :agent_id
+                     AND x.status == ANY ('{pending,accepted,in_progress}')
+                 UNION ALL
+                 SELECT x.* FROM public.caliber_delegation x WHERE x.status == 'pending'
+                     AND x.delegatee_agent_type == ANY (ARRAY[(SELECT a.agent_type FROM public.caliber_agent a WHERE a.agent_id == :agent_id), '*'])
+                     AND x.delegator_agent_id OPERATOR(pg_catalog.<>) :agent_id
+             ) u ORDER BY u.delegation_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "pending for a type",
+            "caliber_delegation_list_pending",
+            &[
+                ("agent_type", "text", "'role ' || g / 4"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_delegation_row",
+            // Each branch in the order of its index.
+            "SELECT u.* FROM (
+                 (SELECT x.* FROM public.caliber_delegation x WHERE x.status == 'pending'
+                     AND x.delegatee_agent_type == :agent_type ORDER BY x.delegation_id LIMIT :max_rows)
+                 UNION ALL
+                 (SELECT x.* FROM public.caliber_delegation x WHERE x.status == 'pending'
+                     AND x.delegatee_agent_type == '*' AND :agent_type OPERATOR(pg_catalog.<>) '*'
+                     ORDER BY x.delegation_id LIMIT :max_rows)
+             ) u ORDER BY u.delegation_id LIMIT :max_rows",
         ),
     ],
 };

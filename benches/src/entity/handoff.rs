@@ -8,8 +8,14 @@ pub(super) static HANDOFF: Entity = Entity {
     key: "handoff_id",
     rows: &[
         ("handoff_id", "bench.handoff(n)"),
-        ("from_agent_id", "bench.agent(n % 500)"),
-        ("to_agent_id", "bench.agent(n % 500 + 1)"),
+        // By 100 to an agent, never from itself. Of each 5000, which are to 50 agents of one type,
+        // the first 20 are for that type instead; the first 5 of all are for any.
+        ("from_agent_id", "bench.agent(n % 250 * 2 + 1)"),
+        ("to_agent_id", "CASE WHEN n % 5000 >= 20 THEN bench.agent(n / 100 * 2 + 2) END"),
+        (
+            "to_agent_type",
+            "CASE WHEN n < 5 THEN '*' WHEN n % 5000 < 20 THEN 'type ' || n / 5000 END",
+        ),
         ("trajectory_id", "bench.trajectory(n / 100)"),
         ("scope_id", "bench.scope(n)"),
         ("context_snapshot_id", "bench.artifact(n)"),
@@ -49,7 +55,7 @@ pub(super) static HANDOFF: Entity = Entity {
             "caliber_handoff_get",
             &[("handoff_id", "uuid", "bench.handoff(r)")],
             "public.caliber_handoff_row",
-            "SELECT x FROM public.caliber_handoff x WHERE x.handoff_id == :handoff_id",
+            "SELECT x.* FROM public.caliber_handoff x WHERE x.handoff_id == :handoff_id",
         ),
         operation(
             Kind::Update,
@@ -69,6 +75,25 @@ pub(super) static HANDOFF: Entity = Entity {
             ],
             "public.caliber_handoff_row",
             "SELECT x.* FROM public.caliber_handoff x WHERE x.trajectory_id == :trajectory_id ORDER BY x.handoff_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "initiated for an agent",
+            "caliber_handoff_list_for_agent",
+            &[
+                ("agent_id", "uuid", "bench.agent(g * 2 + 2)"),
+                ("status", "text", "'initiated'"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_handoff_row",
+            // No row twice: what is initiated for a type is addressed to no agent.
+            "SELECT u.* FROM (
+                 SELECT x.* FROM public.caliber_handoff x WHERE x.to_agent_id == :agent_id AND x.status == :status
+                 UNION ALL
+                 SELECT x.* FROM public.caliber_handoff x WHERE x.status == 'initiated' AND :status == 'initiated'
+                     AND x.to_agent_type == ANY (ARRAY[(SELECT a.agent_type FROM public.caliber_agent a WHERE a.agent_id == :agent_id), '*'])
+                     AND x.from_agent_id OPERATOR(pg_catalog.<>) :agent_id
+             ) u ORDER BY u.handoff_id LIMIT :max_rows",
         ),
     ],
 };

@@ -15,12 +15,14 @@ pub(super) static LOCK: Entity = Entity {
     key: "lock_id",
     rows: &[
         ("lock_id", "bench.lock(n)"),
-        ("resource_type", "'table'"),
-        ("resource_id", "bench.artifact(n)"),
-        ("holder_agent_id", "bench.agent(n / 100)"),
+        // Even rows are by 100 of one agent, exclusive. Odd rows are by 100 on one resource,
+        // shared, each of another agent.
+        ("resource_type", "CASE n % 2 WHEN 0 THEN 'table' ELSE 'document' END"),
+        ("resource_id", "bench.artifact(CASE n % 2 WHEN 0 THEN n ELSE n / 200 END)"),
+        ("holder_agent_id", "bench.agent(CASE n % 2 WHEN 0 THEN n / 200 ELSE n END)"),
         ("acquired_at", "clock_timestamp()"),
         ("expires_at", "clock_timestamp() + interval '300 days'"),
-        ("mode", "'exclusive'"),
+        ("mode", "CASE n % 2 WHEN 0 THEN 'exclusive' ELSE 'shared' END"),
         ("level", "'lease'"),
     ],
     operations: &[
@@ -38,9 +40,9 @@ pub(super) static LOCK: Entity = Entity {
                 "uuid",
                 // As far as SQL can say it: both tags without waiting; then, under a new snapshot,
                 // whether anybody holds the resource; then the row.
-                "SELECT pg_catalog.pg_try_advisory_xact_lock(public.caliber_lock_key(:resource_type, :resource_id))
-                     AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(:agent_id,
-                         public.caliber_lock_key(:resource_type, :resource_id)))
+                "SELECT pg_catalog.pg_try_advisory_xact_lock(k.k)
+                     AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.uuid_hash_extended(:agent_id, k.k))
+                 FROM (SELECT public.caliber_lock_key(:resource_type, :resource_id) AS k OFFSET 0) k
 ;
 SELECT false FROM public.caliber_lock x WHERE x.resource_type == :resource_type AND x.resource_id == :resource_id
                      AND (x.level OPERATOR(pg_catalog.<>) 'lease' OR x.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()) LIMIT 1
@@ -57,7 +59,7 @@ INSERT INTO public.caliber_lock (lock_id, resource_type, resource_id, holder_age
             "caliber_lock_get",
             &[("lock_id", "uuid", "bench.lock(r)")],
             "public.caliber_lock_row",
-            "SELECT x FROM public.caliber_lock x WHERE x.lock_id == :lock_id",
+            "SELECT x.* FROM public.caliber_lock x WHERE x.lock_id == :lock_id",
         ),
         operation(
             Kind::Hot,
@@ -79,12 +81,26 @@ INSERT INTO public.caliber_lock (lock_id, resource_type, resource_id, holder_age
             "of an agent",
             "caliber_lock_list_by_agent",
             &[
-                ("agent_id", "uuid", "bench.agent(g)"),
+                ("agent_id", "uuid", "bench.agent(g / 2)"),
                 ("max_rows", "integer", "100"),
             ],
             "public.caliber_lock_row",
             // Only live leases: what is alive of the other levels SQL cannot say.
             "SELECT x.* FROM public.caliber_lock x WHERE x.holder_agent_id == :agent_id
+             AND (x.level OPERATOR(pg_catalog.<>) 'lease' OR x.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())
+             ORDER BY x.lock_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "of a resource",
+            "caliber_lock_list_by_resource",
+            &[
+                ("resource_type", "text", "'document'"),
+                ("resource_id", "uuid", "bench.artifact(g / 2)"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_lock_row",
+            "SELECT x.* FROM public.caliber_lock x WHERE x.resource_type == :resource_type AND x.resource_id == :resource_id
              AND (x.level OPERATOR(pg_catalog.<>) 'lease' OR x.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())
              ORDER BY x.lock_id LIMIT :max_rows",
         ),

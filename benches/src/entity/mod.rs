@@ -1,6 +1,17 @@
 //! Entities as the benches know them: rows to start with, and operations. One file an entity;
 //! whoever adds one adds its rows, and how to call it beside the equivalent SQL.
 
+/// What has expired is left out: most rows are decided by the first comparison. Forms of ttl that
+/// no row here has (`scope`, `duration:…`) are left out too, in the rival's favour.
+macro_rules! live {
+    () => {
+        "(x.ttl == 'persistent' OR x.ttl == 'permanent' OR x.ttl == 'session'
+                 OR x.created_at OPERATOR(pg_catalog.+) CASE x.ttl WHEN 'short_term' THEN interval '1 hour'
+                     WHEN 'medium_term' THEN interval '1 day' ELSE interval '7 days' END
+                     OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())"
+    };
+}
+
 mod agent;
 mod artifact;
 mod conflict;
@@ -10,8 +21,11 @@ mod lock;
 mod message;
 mod note;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod trajectory;
 mod turn;
+pub mod vector;
 
 use crate::template;
 
@@ -71,12 +85,18 @@ pub enum Kind {
     Update,
     /// A change that no index sees.
     Hot,
-    /// 100 rows.
+    /// 100 rows. An entity has one for each function that can return so many.
     List,
     /// Several new rows in one call.
     Many,
     /// A lock taken and given back.
     Lock,
+    /// Messages claimed from an inbox.
+    Receive,
+    /// A new row with an embedding, which an HNSW index takes in.
+    CreateVector,
+    /// The nearest rows, through an HNSW index.
+    Search,
 }
 
 impl Kind {
@@ -92,32 +112,39 @@ impl Kind {
             Self::List => "list of 100",
             Self::Many => "create_many, a row",
             Self::Lock => "acquire + release",
+            Self::Receive => "receive",
+            Self::CreateVector => "create with an embedding",
+            Self::Search => "search, 10 nearest",
         }
     }
 
     /// Does it change rows?
     #[must_use]
     pub fn writes(self) -> bool {
-        !matches!(self, Self::Get | Self::GetNear | Self::List)
+        !matches!(self, Self::Get | Self::GetNear | Self::List | Self::Search)
     }
 }
 
 /// How many rows a list returns, and how many one `*_many` writes.
 pub const SET: u32 = 100;
 
+/// How many messages one call claims, and how many rows a search returns.
+pub const FEW: u32 = 10;
+
 /// An operation: a call of our function, and the statement it equals.
 #[derive(Debug)]
 pub struct Operation {
     /// Kind.
     pub kind: Kind,
-    /// What is done, for reports.
+    /// What is done, for reports. No two operations of a function have the same.
     pub title: &'static str,
     /// Our function, called with the arguments in order.
     pub function: &'static str,
     /// The arguments: name, type, and value as an expression over `n` (0 … calls − 1), `r` (row
-    /// numbers at random, each once), `h` (0 … 499, in turn) and `g` (one of the groups of 100).
+    /// numbers at random, each once), `q` (as `r`, without the first [`crate::world::APART`] rows),
+    /// `h` (0 … 499, in turn) and `g` (one of the groups of 100, each once while there are any).
     pub arguments: &'static [Argument],
-    /// Type of the result.
+    /// Type of the result, of one row of it if it is a set; `TABLE(…)` if a row has no type.
     pub returns: &'static str,
     /// The equivalent statement, see [`template`]. A create makes `:id`. Several statements
     /// are separated by `;` on a line of its own: one that returns false ends the call.
@@ -162,16 +189,38 @@ impl Operation {
         }
     }
 
+    /// Its name in reports: that of its kind; an entity has several lists, told apart by title.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.kind {
+            Kind::List => format!("list {}", self.title),
+            kind => kind.name().to_owned(),
+        }
+    }
+
+    /// Its function and title as one identifier, which no other operation has.
+    #[must_use]
+    pub fn identifier(&self) -> String {
+        let function = self.function.strip_prefix("caliber_");
+        let name = format!("{}_{}", function.unwrap_or(self.function), self.title).to_lowercase();
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        words.join("_")
+    }
+
     /// Does it return a set?
     #[must_use]
     pub fn returns_set(&self) -> bool {
-        matches!(self.kind, Kind::List | Kind::Many)
+        matches!(
+            self.kind,
+            Kind::List | Kind::Many | Kind::Receive | Kind::Search
+        )
     }
 
     /// Does the function make an id?
     #[must_use]
     pub fn makes_id(&self) -> bool {
-        matches!(self.kind, Kind::Create | Kind::Lock)
+        matches!(self.kind, Kind::Create | Kind::CreateVector | Kind::Lock)
     }
 
     /// The statement with numbered parameters; the id, where one is made, is the first.
@@ -194,48 +243,19 @@ impl Operation {
     pub fn units(&self) -> u32 {
         match self.kind {
             Kind::Many | Kind::List => SET,
+            Kind::Receive | Kind::Search => FEW,
             _ => 1,
         }
     }
 
-    /// By what the time of a call is divided: rows of `*_many`, else calls.
+    /// By what the time of a call is divided: rows of `*_many` and messages that are claimed, else
+    /// calls.
     #[must_use]
     pub fn divisor(&self) -> u32 {
         match self.kind {
             Kind::Many => SET,
+            Kind::Receive => FEW,
             _ => 1,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_in_a_statement_is_an_argument() {
-        for entity in ENTITIES {
-            for operation in entity.operations {
-                let text = operation.numbered();
-                let left = text.replace("::", "").replace("\": ", "");
-                assert!(!left.contains(" :"), "{}: {text}", operation.function);
-                for (i, argument) in operation.arguments.iter().enumerate() {
-                    let n = i + 1 + usize::from(operation.makes_id());
-                    let used = text.contains(&format!("${n}"));
-                    assert!(used, "{}: {} is not used", operation.function, argument.0);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_entity_but_the_append_only_one_has_all_kinds() {
-        for entity in ENTITIES {
-            let has = |kind| entity.operations.iter().any(|o| o.kind == kind);
-            assert!(has(Kind::Get) && has(Kind::List), "{}", entity.name);
-            assert!(has(Kind::Create) || has(Kind::Lock), "{}", entity.name);
-            let changes = has(Kind::Update) || has(Kind::Hot);
-            assert!(changes || entity.name == "turn", "{}", entity.name);
         }
     }
 }

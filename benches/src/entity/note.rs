@@ -45,7 +45,7 @@ pub(super) static NOTE: Entity = Entity {
             "caliber_note_get",
             &[("note_id", "uuid", "bench.note(r)")],
             "public.caliber_note_row",
-            "SELECT x FROM public.caliber_note x WHERE x.note_id == :note_id",
+            "SELECT x.* FROM public.caliber_note x WHERE x.note_id == :note_id",
         ),
         operation(
             Kind::Update,
@@ -77,16 +77,16 @@ pub(super) static NOTE: Entity = Entity {
             &[
                 ("note_type", "text", "(ARRAY['fact', 'gotcha', 'insight', 'strategy'])[1 + n % 4]"),
                 ("max_rows", "integer", "100"),
+                // In the first half, so that 100 of the type come after it.
                 ("after", "uuid", "bench.note(r / 2)"),
             ],
             "public.caliber_note_row",
-            "SELECT x.* FROM public.caliber_note x WHERE x.note_type == :note_type
-             AND x.note_id OPERATOR(pg_catalog.>) :after
-             AND (x.ttl == 'persistent' OR x.ttl == 'permanent' OR x.ttl == 'session'
-                 OR x.created_at OPERATOR(pg_catalog.+) CASE x.ttl WHEN 'short_term' THEN interval '1 hour'
-                     WHEN 'medium_term' THEN interval '1 day' ELSE interval '7 days' END
-                     OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())
-             ORDER BY x.note_id LIMIT :max_rows",
+            concat!(
+                "SELECT x.* FROM public.caliber_note x WHERE x.note_type == :note_type
+                 AND x.note_id OPERATOR(pg_catalog.>) :after AND ",
+                live!(),
+                " ORDER BY x.note_id LIMIT :max_rows"
+            ),
         ),
     ],
 };

@@ -39,7 +39,7 @@ pub(super) static SCOPE: Entity = Entity {
             "caliber_scope_get",
             &[("scope_id", "uuid", "bench.scope(r)")],
             "public.caliber_scope_row",
-            "SELECT x FROM public.caliber_scope x WHERE x.scope_id == :scope_id",
+            "SELECT x.* FROM public.caliber_scope x WHERE x.scope_id == :scope_id",
         ),
         operation(
             Kind::Update,

@@ -11,6 +11,13 @@ pub(super) static TRAJECTORY: Entity = Entity {
         ("name", "'task ' || n"),
         ("description", "repeat('what is to be done ', 5)"),
         ("status", "'active'"),
+        // The first 100 are roots; the others are by 100 under one parent.
+        ("parent_trajectory_id", "CASE WHEN n >= 100 THEN bench.trajectory(n / 100) END"),
+        (
+            "root_trajectory_id",
+            "CASE WHEN n < 100 THEN NULL WHEN n < 10000 THEN bench.trajectory(n / 100)
+                WHEN n < 1000000 THEN bench.trajectory(n / 10000) ELSE bench.trajectory(n / 1000000) END",
+        ),
         ("agent_id", "bench.agent(n / 100)"),
         ("created_at", "now()"),
         ("updated_at", "now()"),
@@ -36,7 +43,7 @@ pub(super) static TRAJECTORY: Entity = Entity {
             "caliber_trajectory_get",
             &[("trajectory_id", "uuid", "bench.trajectory(r)")],
             "public.caliber_trajectory_row",
-            "SELECT x FROM public.caliber_trajectory x WHERE x.trajectory_id == :trajectory_id",
+            "SELECT x.* FROM public.caliber_trajectory x WHERE x.trajectory_id == :trajectory_id",
         ),
         operation(
             Kind::GetNear,
@@ -44,7 +51,7 @@ pub(super) static TRAJECTORY: Entity = Entity {
             "caliber_trajectory_get",
             &[("trajectory_id", "uuid", "bench.trajectory(h)")],
             "public.caliber_trajectory_row",
-            "SELECT x FROM public.caliber_trajectory x WHERE x.trajectory_id == :trajectory_id",
+            "SELECT x.* FROM public.caliber_trajectory x WHERE x.trajectory_id == :trajectory_id",
         ),
         operation(
             Kind::Update,
@@ -82,6 +89,33 @@ pub(super) static TRAJECTORY: Entity = Entity {
             ],
             "public.caliber_trajectory_row",
             "SELECT x.* FROM public.caliber_trajectory x WHERE x.agent_id == :agent_id ORDER BY x.trajectory_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "by status",
+            "caliber_trajectory_list_by_status",
+            &[
+                ("status", "text", "'active'"),
+                ("max_rows", "integer", "100"),
+                // In the first half, so that 100 come after it.
+                ("after", "uuid", "bench.trajectory(r / 2)"),
+            ],
+            "public.caliber_trajectory_row",
+            "SELECT x.* FROM public.caliber_trajectory x WHERE x.status == :status
+             AND x.trajectory_id OPERATOR(pg_catalog.>) :after ORDER BY x.trajectory_id LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "of children",
+            "caliber_trajectory_list_children",
+            &[
+                // The first has none.
+                ("trajectory_id", "uuid", "bench.trajectory(greatest(g, 1))"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_trajectory_row",
+            "SELECT x.* FROM public.caliber_trajectory x WHERE x.parent_trajectory_id == :trajectory_id
+             ORDER BY x.trajectory_id LIMIT :max_rows",
         ),
     ],
 };

@@ -62,7 +62,7 @@ pub(super) static TURN: Entity = Entity {
             "caliber_turn_get",
             &[("turn_id", "uuid", "bench.turn(r)")],
             "public.caliber_turn_row",
-            "SELECT x FROM public.caliber_turn x WHERE x.turn_id == :turn_id",
+            "SELECT x.* FROM public.caliber_turn x WHERE x.turn_id == :turn_id",
         ),
         operation(
             Kind::List,
@@ -74,6 +74,19 @@ pub(super) static TURN: Entity = Entity {
             ],
             "public.caliber_turn_row",
             "SELECT x.* FROM public.caliber_turn x WHERE x.scope_id == :scope_id ORDER BY x.sequence LIMIT :max_rows",
+        ),
+        operation(
+            Kind::List,
+            "last of a scope",
+            "caliber_turn_get_recent",
+            &[
+                ("scope_id", "uuid", "bench.scope(g)"),
+                ("max_rows", "integer", "100"),
+            ],
+            "public.caliber_turn_row",
+            "SELECT l.* FROM (
+                 SELECT x.* FROM public.caliber_turn x WHERE x.scope_id == :scope_id ORDER BY x.sequence DESC LIMIT :max_rows
+             ) l ORDER BY l.sequence",
         ),
     ],
 };

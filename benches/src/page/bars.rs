@@ -1,9 +1,9 @@
 //! Ratios as bars, with the bar that is promised marked.
 
-use super::{escape, name};
+use super::html::{at_most, class, escape, judged};
+use super::scale::Scale;
 use crate::backend::{Compared, Measured};
-use crate::bar::Baseline;
-use crate::terminal::mark;
+use crate::bar::{Baseline, STRETCH_GET};
 
 const CHARTS: [(Baseline, &str); 3] = [
     (Baseline::Kept, "Against SQL with kept plans"),
@@ -12,15 +12,25 @@ const CHARTS: [(Baseline, &str); 3] = [
 ];
 
 /// One chart for each baseline.
-pub(super) fn section(measured: &[Measured]) -> String {
-    if measured.is_empty() {
-        return String::new();
-    }
-    let charts: String = CHARTS
+pub(super) fn charts(measured: &[Measured]) -> String {
+    CHARTS
         .iter()
         .map(|&(baseline, title)| chart(measured, baseline, title))
-        .collect();
-    format!("<h3>Cost inside a backend</h3>\n{charts}")
+        .collect()
+}
+
+/// The goal beyond the bar, where there is one.
+pub(super) fn stretch(kind: &str, baseline: Baseline) -> Option<f64> {
+    (baseline == Baseline::Kept && kind.starts_with("get")).then_some(STRETCH_GET)
+}
+
+/// What exactly was done, where the kind does not say it already.
+pub(super) fn more(m: &Measured) -> &'static str {
+    if m.kind.ends_with(m.title) {
+        ""
+    } else {
+        m.title
+    }
 }
 
 fn chart(measured: &[Measured], baseline: Baseline, title: &str) -> String {
@@ -28,43 +38,61 @@ fn chart(measured: &[Measured], baseline: Baseline, title: &str) -> String {
         .iter()
         .filter_map(|m| Some((m, m.against.iter().find(|c| c.baseline == baseline)?)))
         .collect();
-    // To the longest bar, so that 1 is at the same place in every row.
-    let longest = rows
-        .iter()
-        .map(|(_, c)| c.ratio.median.max(c.allowed.unwrap_or(0.0)))
-        .fold(1.1, f64::max);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let scale = Scale::of(
+        rows.iter()
+            .map(|(_, c)| c.ratio.median.max(c.allowed.unwrap_or(0.0))),
+    );
     let mut text = format!("<h4>{title}</h4>\n<div class=\"bars\">");
     let mut entity = "";
-    for (m, c) in rows {
+    for &(m, c) in &rows {
         if m.entity != entity {
             entity = m.entity;
             text += &format!("<div class=\"e\">{entity}</div>");
         }
-        text += &row(m, c, longest);
+        text += &row(m, c, scale);
     }
-    text + "</div>\n<p class=\"soft\">dotted: as fast as the other; the mark: the bar</p>\n"
+    format!("{text}</div>\n<p class=\"soft\">{}</p>\n", below(&rows))
 }
 
-fn row(m: &Measured, c: &Compared, longest: f64) -> String {
-    let at = |ratio: f64| (ratio / longest * 100.0).min(100.0);
-    let class = name(c.verdict);
-    let goal = c.allowed.map_or(String::new(), |allowed| {
-        format!(
-            "<line class=\"goal\" x1=\"{0:.2}\" x2=\"{0:.2}\" y1=\"0\" y2=\"10\" stroke-width=\"2.5\" vector-effect=\"non-scaling-stroke\"/>",
-            at(allowed)
-        )
-    });
-    let allowed = c.allowed.map_or(String::new(), |a| format!(" of {a:.2}"));
-    let (ratio, one) = (c.ratio.median, at(1.0));
+/// What the lines mean.
+fn below(rows: &[(&Measured, &Compared)]) -> String {
+    let mut words = "dotted: as fast as the other".to_owned();
+    if rows.iter().any(|(_, c)| c.allowed.is_some()) {
+        words += "; thick mark: the bar";
+    }
+    let gets: Vec<bool> = rows
+        .iter()
+        .filter_map(|(m, c)| Some(c.ratio.median <= stretch(&m.kind, c.baseline)?))
+        .collect();
+    if !gets.is_empty() {
+        words += &format!(
+            "; thin mark: the stretch goal of a get, {STRETCH_GET:.2}, not judged: {} of {} are there",
+            gets.iter().filter(|&&there| there).count(),
+            gets.len()
+        );
+    }
+    words
+}
+
+fn row(m: &Measured, c: &Compared, scale: Scale) -> String {
+    let mut inside = scale.bar(c.ratio.median);
+    if let Some(goal) = stretch(&m.kind, c.baseline) {
+        inside += &scale.line("stretch", goal);
+    }
+    if let Some(allowed) = c.allowed {
+        inside += &scale.line("goal", allowed);
+    }
+    let ratio = format!("{:.2}", c.ratio.median);
+    let allowed = c.allowed.map_or(String::new(), at_most);
     format!(
-        "<div style=\"display:contents\" title=\"{}\"><span class=\"l\">{}</span>\
-         <span class=\"v {class}\">{ratio:.2}{allowed} {}</span>\
-         <svg class=\"{class}\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{ratio:.2}\">\
-         <rect class=\"track\" width=\"100\" height=\"10\"/><rect class=\"bar\" y=\"1.5\" width=\"{:.2}\" height=\"7\"/>\
-         <line class=\"one\" x1=\"{one:.2}\" x2=\"{one:.2}\" y1=\"0\" y2=\"10\" vector-effect=\"non-scaling-stroke\"/>{goal}</svg></div>",
-        escape(m.title),
-        escape(m.kind),
-        mark(c.verdict),
-        at(ratio),
+        "<span class=\"l\">{} <small>{}</small></span>\
+         <span class=\"v\">{} <small>{allowed}</small></span>{}",
+        escape(&m.kind),
+        escape(more(m)),
+        judged(&ratio, c.verdict),
+        scale.picture(class(c.verdict), &inside, &ratio),
     )
 }

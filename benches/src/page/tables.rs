@@ -1,51 +1,22 @@
 //! The figures behind the pictures.
 
-use super::{escape, name};
+use super::bars::more;
+use super::html::{above, at_most, escape, grouped, judged, percent, ratio, table};
 use crate::backend::Measured;
-use crate::bar::Baseline;
+use crate::bar::{Baseline, Verdict};
 use crate::growth::Series;
 use crate::report::Announced;
-use crate::socket::Compared;
-use crate::terminal::mark;
+use crate::socket::{Compared, Latency};
 use crate::upkeep::Updates;
-
-/// A table; the first `texts` columns are words.
-fn table(head: &[&str], texts: usize, rows: &[Vec<String>]) -> String {
-    let class = |i: usize| if i < texts { " class=\"t\"" } else { "" };
-    let head: String = head
-        .iter()
-        .enumerate()
-        .map(|(i, cell)| format!("<th{}>{cell}</th>", class(i)))
-        .collect();
-    let body: String = rows
-        .iter()
-        .map(|row| {
-            let cells: String = row
-                .iter()
-                .enumerate()
-                .map(|(i, cell)| format!("<td{}>{cell}</td>", class(i)))
-                .collect();
-            format!("<tr>{cells}</tr>\n")
-        })
-        .collect();
-    format!("<div class=\"wide\"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n")
-}
 
 /// Cost inside a backend.
 pub(super) fn backend(all: &[Measured]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
     let rows: Vec<Vec<String>> = all.iter().map(backend_row).collect();
-    let first = &all[0];
     format!(
-        "<h4>The figures</h4>\n<p class=\"soft\">µs of a call (of a row for create_many); ratio ± spread; {} rows of each entity; \
-         {} pairs; warm caches.</p>\n{}",
-        first.rows,
-        first.pairs,
+        "<h4>The figures</h4>\n<p class=\"soft\">µs of a call (of a row for create_many); ratio ± spread, below it what is allowed \
+         and the kind of plan that was faster. HOT: the share of HOT updates in the race, and on the table as it was created.</p>\n{}",
         table(
-            &["entity", "operation", "what", "calls", "fillfactor", "HOT", "noise", "µs", "× kept", "× one-shot", "× PL/pgSQL", "× floor", "floor µs", "keys"],
-            3,
+            &["operation", "µs", "noise", "× kept", "× PL/pgSQL", "× one-shot", "× floor", "floor µs", "HOT", "fill&shy;factor", "calls"],
             &rows
         )
     )
@@ -55,186 +26,280 @@ fn backend_row(m: &Measured) -> Vec<String> {
     let find = |baseline| m.against.iter().find(|c| c.baseline == baseline);
     let cell = |baseline| {
         find(baseline).map_or(String::new(), |c| {
-            format!(
-                "<span class=\"{}\">{:.2} ± {:.2} {}</span>",
-                name(c.verdict),
-                c.ratio.median,
-                c.ratio.spread,
-                mark(c.verdict)
-            )
+            let below: Vec<String> = c
+                .allowed
+                .map(at_most)
+                .into_iter()
+                .chain(c.plan.map(str::to_owned))
+                .collect();
+            above(&ratio(&c.ratio, c.verdict), &below.join(", "))
         })
     };
+    let floor = find(Baseline::Floor).map_or(String::new(), |c| {
+        let keys = match m.foreign_keys {
+            0 => String::new(),
+            1 => "1 key".to_owned(),
+            n => format!("{n} keys"),
+        };
+        above(&format!("{:.2}", c.time.median), &keys)
+    });
+    let hot = m.hot.map_or(String::new(), |hot| {
+        let created = m.hot_as_created;
+        above(
+            &format!("{:.0}\u{a0}%", hot * 100.0),
+            &created.map_or(String::new(), |hot| {
+                format!("as created {:.0}\u{a0}%", hot * 100.0)
+            }),
+        )
+    });
     vec![
-        m.entity.to_owned(),
-        escape(m.kind),
-        escape(m.title),
-        m.calls.to_string(),
-        m.fillfactor.to_string(),
-        m.hot
-            .map_or(String::new(), |hot| format!("{:.0} %", hot * 100.0)),
-        format!("{:.1} %", m.noise() * 100.0),
-        format!("{:.2}", m.ours.median),
+        above(
+            &format!("<b>{}</b> {}", m.entity, escape(&m.kind)),
+            &escape(more(m)),
+        ),
+        above(
+            &format!("{:.2}", m.ours.median),
+            &format!("±\u{a0}{:.2}", m.ours.spread),
+        ),
+        percent(m.noise()),
         cell(Baseline::Kept),
-        cell(Baseline::OneShot),
         cell(Baseline::PlPgSql),
+        cell(Baseline::OneShot),
         cell(Baseline::Floor),
-        find(Baseline::Floor).map_or(String::new(), |c| format!("{:.2}", c.time.median)),
-        m.foreign_keys.to_string(),
+        floor,
+        hot,
+        m.fillfactor.to_string(),
+        grouped(m.calls.into()),
     ]
 }
 
 /// Over the socket.
 pub(super) fn socket(all: &[Compared]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
+    let path = |latency: &Latency| {
+        above(
+            &format!(
+                "<span>{:.0} / {:.0} / {:.0}</span>",
+                latency.p50, latency.p95, latency.p99
+            ),
+            &format!("{} calls/s", grouped(latency.throughput as u64)),
+        )
+    };
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|c| {
-            let mut row = vec![escape(&c.what), c.conditions.to_string()];
-            for latency in [&c.ours, &c.client] {
-                row.push(format!(
-                    "{:.0} / {:.0} / {:.0}",
-                    latency.p50, latency.p95, latency.p99
-                ));
-                row.push(format!("{:.0}", latency.throughput));
-            }
-            row.extend(c.ratios.iter().map(|judged| {
-                format!(
-                    "<span class=\"{}\">{:.2} ± {:.2} {}</span>",
-                    name(judged.verdict),
-                    judged.ratio.median,
-                    judged.ratio.spread,
-                    mark(judged.verdict)
-                )
+            let mut row = vec![
+                above(
+                    &format!("<b>{}</b>", escape(&c.what)),
+                    &format!("{}, fillfactor {}", c.conditions, c.fillfactor),
+                ),
+                path(&c.ours),
+                path(&c.client),
+            ];
+            row.extend(c.ratios.iter().map(|j| {
+                let noise = format!("noise {}", percent(j.control.noise()));
+                let below = match j.allowed {
+                    Some(allowed) => format!("{}, {noise}", at_most(allowed)),
+                    None => noise,
+                };
+                above(&ratio(&j.ratio, j.verdict), &below)
             }));
-            row.push(format!("{:.1} %", c.control.relative() * 100.0));
             row
         })
         .collect();
-    table(
-        &[
-            "operation",
-            "conditions",
-            "ours µs p50 / p95 / p99",
-            "calls/s",
-            "client µs p50 / p95 / p99",
-            "calls/s",
-            "p50",
-            "p95",
-            "p99",
-            "time a call",
-            "noise",
-        ],
-        2,
-        &rows,
+    format!(
+        "<h4>The figures</h4>\n<p class=\"soft\">Ratios: ours as a share of the client’s, ± spread; below, what is allowed, and the \
+         noise of that very quantity.</p>\n{}",
+        table(
+            &[
+                "operation",
+                "ours: µs p50 / p95 / p99",
+                "client: µs p50 / p95 / p99",
+                "p50",
+                "p95",
+                "p99",
+                "time a call",
+            ],
+            &rows,
+        )
     )
 }
 
 /// What announcements cost.
 pub(super) fn notify(all: &[Announced]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|a| {
-            let cost = |i: usize| format!("{:.2}", a.on[i] / a.off[i]);
-            vec![
-                a.connections.to_string(),
-                format!("{:.0}", a.off[0]),
-                format!("{:.0}", a.on[0]),
-                cost(0),
-                format!("{:.0}", a.off[1]),
-                format!("{:.0}", a.on[1]),
-                cost(1),
-            ]
+            let rate = |rate: f64, spread: f64| {
+                above(
+                    &grouped(rate as u64),
+                    &format!("±\u{a0}{}", percent(spread)),
+                )
+            };
+            let mut row = vec![a.connections.to_string()];
+            for i in 0..2 {
+                row.push(rate(a.off[i], a.off_spread[i]));
+                row.push(rate(a.on[i], a.on_spread[i]));
+                row.push(format!("{:.2}", a.on[i] / a.off[i]));
+            }
+            row.push(a.pairs.to_string());
+            row.push(percent(a.noise));
+            row
         })
         .collect();
-    format!(
-        "<h3>What NOTIFY costs</h3>\n<p>Messages a second, each its own transaction, synchronous_commit off. NOTIFY’s lock spans the \
-         commit, for us as for everybody.</p>\n{}",
-        table(
-            &["connections", "ours, notify off", "on", "on / off", "client, without pg_notify", "with", "with / without"],
-            0,
-            &rows
-        )
+    table(
+        &[
+            "connec&shy;tions",
+            "ours, notify off",
+            "on",
+            "on / off",
+            "client, without pg_notify",
+            "with",
+            "with / without",
+            "pairs",
+            "noise",
+        ],
+        &rows,
     )
 }
 
 /// Growth.
 pub(super) fn growth(all: &[Series]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
+    // One that ended early has fewer sizes than the others.
+    let sizes: Vec<u32> = all
+        .iter()
+        .max_by_key(|s| s.points.len())
+        .map(|s| s.points.iter().map(|p| p.rows).collect())
+        .unwrap_or_default();
     let mut head: Vec<String> = vec!["operation".to_owned()];
-    for point in &all[0].points {
-        head.push(format!(
-            "{}k rows: µs p50 / p99",
-            f64::from(point.rows) / 1e3
+    head.extend(
+        sizes
+            .iter()
+            .map(|&rows| format!("{} rows: µs p50 / p99", grouped(rows.into()))),
+    );
+    head.extend(["fewest to most", "p99 / p50", "pages a call"].map(str::to_owned));
+    let rows: Vec<Vec<String>> = all.iter().map(|s| growth_row(s, &sizes)).collect();
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    format!(
+        "<h4>The figures</h4>\n<p class=\"soft\">Below each size: its median as a share of that of the size before, and what is \
+         allowed.</p>\n{}",
+        table(&head, &rows)
+    )
+}
+
+fn growth_row(s: &Series, sizes: &[u32]) -> Vec<String> {
+    let conditions = s.points.last().map_or(String::new(), |p| {
+        format!(
+            "{} calls, {} pairs, fillfactor {}",
+            grouped(p.calls.into()),
+            p.pairs,
+            s.fillfactor
+        )
+    });
+    let mut row = vec![above(&format!("<b>{}</b>", escape(&s.what)), &conditions)];
+    for &rows in sizes {
+        let Some(p) = s.points.iter().find(|p| p.rows == rows) else {
+            row.push(String::new());
+            continue;
+        };
+        let step = s.steps.iter().find(|step| step.rows == rows);
+        row.push(above(
+            &format!(
+                "<span>{:.1} ± {:.1} / {:.1}</span>",
+                p.p50.median, p.p50.spread, p.p99.median
+            ),
+            &step.map_or(String::new(), |step| {
+                grown(step.growth, step.allowed, step.verdict)
+            }),
         ));
     }
-    head.extend(["growth", "allowed", "", "p99 / p50", "pages a call"].map(str::to_owned));
-    let rows: Vec<Vec<String>> = all
+    row.push(above(
+        &judged(&format!("{:.2}", s.growth), s.verdict),
+        &at_most(s.allowed),
+    ));
+    let tail = s
+        .points
+        .last()
+        .map_or(f64::NAN, |p| p.p99.median / p.p50.median);
+    row.push(above(
+        &judged(&format!("{tail:.2}"), s.tail()),
+        &at_most(crate::growth::TAIL),
+    ));
+    let pages: Vec<String> = s
+        .points
         .iter()
-        .map(|s| {
-            let mut row = vec![escape(&s.what)];
-            row.extend(
-                s.points
-                    .iter()
-                    .map(|p| format!("{:.1} / {:.1}", p.p50.median, p.p99.median)),
-            );
-            row.push(format!("{:.2}", s.growth));
-            row.push(format!("{:.2}", s.allowed));
-            row.push(format!(
-                "<span class=\"{}\">{}</span>",
-                name(s.verdict),
-                mark(s.verdict)
-            ));
-            let tail = s
-                .points
-                .last()
-                .map_or(f64::NAN, |p| p.p99.median / p.p50.median);
-            row.push(format!(
-                "<span class=\"{}\">{tail:.2} {}</span>",
-                name(s.tail()),
-                mark(s.tail())
-            ));
-            let pages: Vec<String> = s
-                .points
-                .iter()
-                .filter_map(|p| p.pages)
-                .map(|n| n.to_string())
-                .collect();
-            row.push(pages.join(" → "));
-            row
-        })
+        .filter_map(|p| p.pages)
+        .map(|n| format!("{n:.1}"))
         .collect();
-    let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    table(&head, 1, &rows)
+    let (Some(growth), Some(allowed)) = (s.pages_growth, s.pages_allowed) else {
+        row.push(pages.join(" → "));
+        return row;
+    };
+    row.push(above(
+        &format!("<span>{}</span>", pages.join(" → ")),
+        &grown(growth, allowed, s.pages_verdict),
+    ));
+    row
+}
+
+/// `× 1.10 ✓ ≤ 1.30`.
+fn grown(growth: f64, allowed: f64, verdict: Verdict) -> String {
+    format!(
+        "× {} {}",
+        judged(&format!("{growth:.2}"), verdict),
+        at_most(allowed)
+    )
 }
 
 /// What many updates leave behind.
 pub(super) fn upkeep(all: &[Updates]) -> String {
-    if all.is_empty() {
-        return String::new();
-    }
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|u| {
-            let class = if u.met { "met" } else { "missed" };
             vec![
-                escape(u.what),
-                u.calls.to_string(),
-                u.fillfactor.to_string(),
-                format!("<span class=\"{class}\">{:.1} %</span>", u.hot * 100.0),
-                format!("{:.1} → {:.1} MB", u.before, u.after),
-                format!("{:.0} → {:.0} kB", u.memory_before, u.memory_after),
+                above(
+                    &format!("<b>{}</b>", escape(u.what)),
+                    &format!(
+                        "{} rows, fillfactor {}",
+                        grouped(u.rows.into()),
+                        u.fillfactor
+                    ),
+                ),
+                grouped(u.calls.into()),
+                u.vacuums.to_string(),
+                judged(&percent(u.hot), u.hot_verdict()),
+                above(
+                    &judged(
+                        &format!("{:.1} → {:.1}", u.before, u.after),
+                        u.size_verdict(),
+                    ),
+                    &format!("≤ {:.1}", u.size_allowed),
+                ),
+                format!(
+                    "<span>{:.0} → {:.0}</span>",
+                    u.memory_before, u.memory_after
+                ),
+                format!(
+                    "<span>{:.0} → {:.0}</span>",
+                    u.resident_before, u.resident_after
+                ),
+                above(
+                    &judged(&format!("{:.0}", u.grown()), u.memory_verdict()),
+                    &format!("≤ {:.0}", u.memory_allowed),
+                ),
             ]
         })
         .collect();
-    format!(
-        "<h3>What many updates leave behind</h3>\n<p>Committed in transactions of 1,000, with autovacuum on. 95 % HOT are promised.</p>\n{}",
-        table(&["call", "calls", "fillfactor", "HOT", "table", "memory of the backend"], 1, &rows)
+    table(
+        &[
+            "call",
+            "calls",
+            "auto&shy;vacuum runs",
+            "HOT",
+            "table, MB",
+            "memory contexts, kB",
+            "private memory of the process, kB",
+            "growth of the greater, kB",
+        ],
+        &rows,
     )
 }

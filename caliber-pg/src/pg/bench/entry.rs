@@ -45,17 +45,17 @@ rival!(
     Planning::OneShot
 );
 rival!(
-    /// Returns the first column of the first row, NULL if there is none.
-    caliber_bench_kept_value,
-    pg_finfo_caliber_bench_kept_value,
-    value,
+    /// Returns the first row, NULL if there is none.
+    caliber_bench_kept_row,
+    pg_finfo_caliber_bench_kept_row,
+    row,
     Planning::Kept
 );
 rival!(
-    /// As [`caliber_bench_kept_value`], planned at each call.
-    caliber_bench_oneshot_value,
-    pg_finfo_caliber_bench_oneshot_value,
-    value,
+    /// As [`caliber_bench_kept_row`], planned at each call.
+    caliber_bench_oneshot_row,
+    pg_finfo_caliber_bench_oneshot_row,
+    row,
     Planning::OneShot
 );
 rival!(
@@ -118,30 +118,23 @@ unsafe fn create(fcinfo: FunctionCallInfo, planning: Planning) -> Datum {
 }
 
 /// # Safety
-/// A call whose last argument is its statement.
-unsafe fn value(fcinfo: FunctionCallInfo, planning: Planning) -> Datum {
+/// A call whose last argument is its statement, of a function that returns a row type.
+unsafe fn row(fcinfo: FunctionCallInfo, planning: Planning) -> Datum {
     // SAFETY: the caller's promise; after a SELECT the table holds SPI_processed tuples; what is
-    // returned is copied into the caller's memory (SPI_datumTransfer).
+    // returned is a copy in the caller's memory (SPI_returntuple, spi.c), of the result's type.
     unsafe {
         let script = Script::of(fcinfo, planning, false);
         let mut bound = Bound::of(fcinfo, None);
         pg_sys::SPI_connect();
-        let mut result = Datum::null();
-        let mut null = true;
-        if script.run(&mut bound) && pg_sys::SPI_processed > 0 {
-            let (tuple, desc) = (
-                *(*pg_sys::SPI_tuptable).vals,
-                (*pg_sys::SPI_tuptable).tupdesc,
-            );
-            result = pg_sys::SPI_getbinval(tuple, desc, 1, &mut null);
-            if !null {
-                let column = super::super::compat::attribute(desc, 0);
-                result =
-                    pg_sys::SPI_datumTransfer(result, (*column).attbyval, (*column).attlen as i32);
-            }
-        }
+        let found = script.run(&mut bound) && pg_sys::SPI_processed > 0;
+        let result = if found {
+            let tuple = *(*pg_sys::SPI_tuptable).vals;
+            Datum::from(pg_sys::SPI_returntuple(tuple, script.row()))
+        } else {
+            Datum::null()
+        };
         pg_sys::SPI_finish();
-        (*fcinfo).isnull = null;
+        (*fcinfo).isnull = !found;
         result
     }
 }

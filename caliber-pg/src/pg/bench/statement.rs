@@ -27,6 +27,8 @@ pub(super) struct Script {
     read_only: bool,
     /// Does a new id come before the arguments?
     makes_id: bool,
+    /// The row type that the function returns, if it does.
+    row: pg_sys::TupleDesc,
 }
 
 struct Step {
@@ -146,6 +148,8 @@ impl Script {
             // SAFETY: a lookup by OID.
             read_only: unsafe { pg_sys::func_volatile(function) } == b's' as c_char,
             makes_id,
+            // SAFETY: lookups by OID; the copy outlives every query.
+            row: unsafe { row_type(function) },
         }));
         SCRIPTS.with_borrow_mut(|scripts| scripts.insert(key, script));
         script
@@ -154,6 +158,11 @@ impl Script {
     /// Does a new id come before the arguments?
     pub(super) fn makes_id(&self) -> bool {
         self.makes_id
+    }
+
+    /// The row type that the function returns; null if it returns no row.
+    pub(super) fn row(&self) -> pg_sys::TupleDesc {
+        self.row
     }
 
     /// Runs every statement; false if one before the last returned false. What the last one
@@ -273,6 +282,25 @@ impl Step {
             }
         }
         Self { text, plan }
+    }
+}
+
+/// A function's result type, if it is a row type, for the backend's life.
+///
+/// # Safety
+/// A function that exists.
+unsafe fn row_type(function: Oid) -> pg_sys::TupleDesc {
+    // SAFETY: the caller's promise; lookups by OID.
+    unsafe {
+        let kind = pg_sys::get_func_rettype(function);
+        // Not RECORD, which TABLE(…) is.
+        if pg_sys::get_typ_typrelid(kind) == Oid::INVALID {
+            return null_mut();
+        }
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let row = pg_sys::lookup_rowtype_tupdesc_copy(kind, -1);
+        pg_sys::MemoryContextSwitchTo(before);
+        row
     }
 }
 
