@@ -22,9 +22,9 @@ use serde::Serialize;
 use std::time::Instant;
 use verification::session::Session;
 
-/// Settings of the measuring session.
+/// Settings of the measuring session: without memoize, since each call is to be made.
 pub const SESSION: &str =
-    "SET synchronous_commit = off; SET caliber.notify = off; SET work_mem = '64MB'";
+    "SET synchronous_commit = off; SET caliber.notify = off; SET work_mem = '64MB'; SET enable_memoize = off";
 
 /// Kinds of kept plans, as `plan_cache_mode` and as reports call them.
 const PLANS: [(&str, &str); 2] = [

@@ -97,18 +97,18 @@ impl Config {
         }
     }
 
-    /// The same run among so many rows.
+    /// The same run where there are HNSW indexes, whose building takes a millisecond a row and
+    /// whose vacuuming longer.
     #[must_use]
-    pub fn among(self, rows: u32) -> Self {
-        Self { rows, ..self }
-    }
-
-    /// Rows of each entity where there are HNSW indexes, whose building takes a millisecond a row.
-    #[must_use]
-    pub fn vectors(&self) -> u32 {
-        match self.effort {
-            Effort::Quick => 2_000,
-            Effort::Full => 10_000,
+    pub fn with_vectors(self) -> Self {
+        let (rows, pairs) = match self.effort {
+            Effort::Quick => (2_000, 4),
+            Effort::Full => (10_000, self.pairs),
+        };
+        Self {
+            rows,
+            pairs,
+            ..self
         }
     }
 

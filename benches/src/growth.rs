@@ -11,9 +11,9 @@ use anyhow::{bail, Context, Result};
 use serde::Serialize;
 use verification::session::Session;
 
-/// Rows from which on pages are judged: among fewer, an index is a single page, and one more is
-/// twice as many.
-const TREE: u32 = 10_000;
+/// How many times as many rows make a step that is judged: within less, the caches of the
+/// processor that the rows no longer fit are a greater step than log n.
+const STEP: u32 = 10;
 
 /// How far p99 may be from p50.
 pub const TAIL: f64 = 3.0;
@@ -39,8 +39,7 @@ pub struct Series {
     /// Each number of rows against the one before: what a cost that does not grow hides between
     /// the ends shows here.
     pub steps: Vec<Step>,
-    /// Pages that a list touches among the most rows as a share of those among the fewest of
-    /// [`TREE`] and more.
+    /// Pages that a list touches among the most rows as a share of those among the fewest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages_growth: Option<f64>,
     /// What log n would give.
@@ -74,11 +73,16 @@ impl Step {
             spread: growth * (first.p50.relative() + last.p50.relative()),
         };
         let noise = first.p50.relative().max(last.p50.relative());
+        let verdict = if last.rows < first.rows * STEP {
+            Verdict::None
+        } else {
+            judge(&figure, Some(allowed), noise)
+        };
         Self {
             rows: last.rows,
             growth,
             allowed,
-            verdict: judge(&figure, Some(allowed), noise),
+            verdict,
         }
     }
 }
@@ -256,13 +260,9 @@ pub fn series(
     };
     let whole = Step::between(first, last);
     let steps = points.windows(2).map(|two| Step::between(&two[0], &two[1]));
-    let tree = points
-        .iter()
-        .find(|point| point.rows >= TREE)
-        .unwrap_or(first);
-    let pages = tree.pages.zip(last.pages);
-    let pages_growth = pages.map(|(few, many)| many / few.max(1.0));
-    let pages_allowed = pages.map(|_| logarithm(tree, last));
+    let pages = first.pages.zip(last.pages);
+    let pages_growth = pages.map(|(few, many)| many / few);
+    let pages_allowed = pages.map(|_| whole.allowed);
     let pages_verdict = pages_growth.map_or(Verdict::None, |median| {
         let spread = 0.0;
         judge(&Figure { median, spread }, pages_allowed, 0.0)

@@ -202,10 +202,7 @@ fn of_growth(series: &Series) -> Vec<Finding> {
     if let Some((ratio, allowed)) = series.pages_growth.zip(series.pages_allowed) {
         findings.push(Finding {
             major: 0,
-            what: format!(
-                "{}: pages among the most rows × those in an index of two levels",
-                series.what
-            ),
+            what: format!("{}: pages among the most rows × the fewest", series.what),
             ratio,
             allowed,
             verdict: series.pages_verdict,

@@ -138,12 +138,13 @@ impl Plan {
             filled = add(&mut session, filled, size, progress)?;
             if backend {
                 self.check_noise(&mut session)?;
-                if self.wants(Section::Backend) {
-                    self.backend(&mut session, progress, found)?;
-                }
             }
+            // Before the races, which leave indexes as many updates do.
             if self.wants(Section::Growth) {
                 self.grow(&mut session, size, progress, &mut points)?;
+            }
+            if backend && self.wants(Section::Backend) {
+                self.backend(&mut session, progress, found)?;
             }
         }
         if self.wants(Section::Growth) {
@@ -180,7 +181,7 @@ impl Plan {
         if chosen.is_empty() {
             return Ok(());
         }
-        let config = self.config.among(self.config.vectors());
+        let config = self.config.with_vectors();
         progress.doing(&format!("{} rows with vectors", config.rows));
         server.fresh()?;
         let mut session = furnished(server, &vector::operations())?;

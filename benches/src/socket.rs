@@ -9,7 +9,7 @@ use crate::rival;
 use crate::stats::{ratio, Figure};
 use crate::wire::{Values, Wire};
 use crate::world::SCATTER;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
@@ -321,6 +321,7 @@ impl<'a> Crew<'a> {
         let mut workers = Vec::with_capacity(conditions.connections);
         let oid = session.value(&format!("SELECT '{}'::regproc::oid", operation.function))?;
         let function = oid.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let types = types(session, operation, path)?;
         for i in 0..conditions.connections {
             let mut wire = Wire::connect(target)?;
             wire.run(&format!(
@@ -331,6 +332,7 @@ impl<'a> Crew<'a> {
             wire.prepare(
                 "work",
                 &statement(entity, operation, path, conditions.notify),
+                &types,
             )?;
             let values = arguments(session, operation, i, config.rows)?;
             workers.push(Worker {
@@ -430,6 +432,22 @@ fn on(setting: bool) -> &'static str {
     } else {
         "off"
     }
+}
+
+/// The types of what a connection prepares: the call says its own.
+fn types(session: &mut Session, operation: &Operation, path: Path) -> Result<Vec<u32>> {
+    if path != Path::Client {
+        return Ok(Vec::new());
+    }
+    let (_, types) = rival::for_client(operation);
+    let reply = session.query(&format!(
+        "SELECT t::regtype::oid FROM unnest('{{{}}}'::text[]) WITH ORDINALITY u (t, n) ORDER BY n",
+        types.join(",")
+    ))?;
+    let texts = reply.column().into_iter().flatten();
+    texts
+        .map(|text| text.parse().context("the OID of a type"))
+        .collect()
 }
 
 /// What a connection prepares.

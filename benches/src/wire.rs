@@ -98,13 +98,16 @@ impl Wire {
     ///
     /// # Errors
     /// When it cannot be parsed.
-    pub fn prepare(&mut self, name: &str, sql: &str) -> Result<()> {
+    pub fn prepare(&mut self, name: &str, sql: &str, types: &[u32]) -> Result<()> {
         self.message(b'P', |out| {
             for text in [name, sql] {
                 out.extend_from_slice(text.as_bytes());
                 out.push(0);
             }
-            out.extend_from_slice(&[0, 0]);
+            out.extend_from_slice(&(types.len() as u16).to_be_bytes());
+            for oid in types {
+                out.extend_from_slice(&oid.to_be_bytes());
+            }
         });
         self.message(b'S', |_| {});
         self.flush()?;
