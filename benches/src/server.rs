@@ -18,6 +18,8 @@ pub const SETTINGS: &[&str] = &[
     // A rival is not helped or hurt by other processes or by compiling.
     "jit=off",
     "max_parallel_workers_per_gather=0",
+    // Nor do several vacuum or build indexes: they want more shared memory than a container has.
+    "max_parallel_maintenance_workers=0",
     // Two slots for each lock of a transaction.
     "max_locks_per_transaction=512",
     "wal_level=replica",

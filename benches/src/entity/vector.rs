@@ -61,14 +61,13 @@ static FILL: [&str; 8] = [
         ")"
     ),
     "VACUUM (FULL, FREEZE, ANALYZE) public.caliber_artifact, public.caliber_note",
-    // In one process: workers would need more shared memory than a container has.
-    "SET maintenance_work_mem = '256MB'; SET max_parallel_maintenance_workers = 0",
+    "SET maintenance_work_mem = '256MB'",
     concat!(
         "SELECT public.caliber_init(embedding_dimensions => ",
         dimensions!(),
         ")"
     ),
-    "RESET maintenance_work_mem; RESET max_parallel_maintenance_workers; CHECKPOINT",
+    "RESET maintenance_work_mem; CHECKPOINT",
 ];
 
 /// Every operation on embeddings, with its entity.
