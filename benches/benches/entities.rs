@@ -7,9 +7,10 @@
 //! number of calls that criterion asks for.
 
 use anyhow::Result;
-use benches::backend::{Race, SESSION};
+use benches::backend::SESSION;
 use benches::config::{Config, Effort};
 use benches::entity;
+use benches::race::Race;
 use benches::server::Server;
 use benches::{rival, world};
 use criterion::Criterion;

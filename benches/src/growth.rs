@@ -1,7 +1,6 @@
 //! How cost follows the number of rows present: get, create and every list, each call timed
 //! by a clock inside the backend.
 
-use crate::backend;
 use crate::bar::{judge, Verdict};
 use crate::config::{Config, Effort};
 use crate::entity::{self, Entity, Kind, Operation};
@@ -270,7 +269,7 @@ pub fn series(
     Ok(Series {
         what: format!("{} {}", entity.name, operation.label()),
         kind: operation.kind.name(),
-        fillfactor: backend::fillfactor(session, entity.table)?,
+        fillfactor: world::fillfactor(session, entity.table)?,
         growth: whole.growth,
         allowed: whole.allowed,
         verdict: whole.verdict,

@@ -20,6 +20,7 @@ pub mod entity;
 pub mod growth;
 pub mod machine;
 pub mod page;
+pub mod race;
 pub mod report;
 pub mod rival;
 pub mod run;

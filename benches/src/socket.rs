@@ -1,14 +1,13 @@
 //! Over the socket: our function and the client's own statement, both prepared, at several
 //! numbers of connections, in alternating slices of time.
 
-use crate::backend;
 use crate::bar::{judge, Verdict};
 use crate::config::{Config, Effort};
 use crate::entity::{self, Entity, Kind, Operation};
 use crate::rival;
 use crate::stats::{ratio, Figure};
 use crate::wire::{Values, Wire};
-use crate::world::SCATTER;
+use crate::world::{self, SCATTER};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -221,7 +220,7 @@ pub fn compare(
         ours: latency(ours.iter())?,
         client: latency(first.iter().chain(second))?,
         rows: config.rows,
-        fillfactor: backend::fillfactor(session, entity.table)?,
+        fillfactor: world::fillfactor(session, entity.table)?,
         pairs: ours.len(),
         slice: u32::try_from(slice.as_millis())?,
         ratios,

@@ -1,11 +1,10 @@
 //! What many committed calls leave behind: the share of HOT updates with autovacuum on, the
 //! size of the tables, and the memory of the backend.
 
-use crate::backend;
 use crate::bar::Verdict;
 use crate::config::{Config, Effort};
 use crate::server::Server;
-use crate::world::SCATTER;
+use crate::world::{self, SCATTER};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use verification::session::Session;
@@ -190,7 +189,7 @@ fn updates(
     let hot_after = count(session, "n_tup_hot_upd")? - hot;
     Ok(Updates {
         what: call.split_once('(').map_or(call, |(name, _)| name),
-        fillfactor: backend::fillfactor(session, table)?,
+        fillfactor: world::fillfactor(session, table)?,
         calls,
         hot: hot_after / (count(session, "n_tup_upd")? - all),
         rows,

@@ -105,3 +105,15 @@ pub fn arguments(
     session.batch(&format!("VACUUM ANALYZE {table}"))?;
     Ok(table)
 }
+
+/// A table's fillfactor.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fillfactor(session: &mut Session, table: &str) -> Result<u32> {
+    let text = session.value(&format!(
+        "SELECT coalesce(substring(array_to_string(reloptions, ',') from 'fillfactor=(\\d+)'), '100')
+         FROM pg_class WHERE oid = '{table}'::regclass"
+    ))?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(100))
+}

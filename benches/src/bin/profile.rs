@@ -5,9 +5,10 @@
 //! (`cpu-clock`: virtual machines seldom have hardware counters).
 
 use anyhow::{bail, Context, Result};
-use benches::backend::{Race, SESSION};
+use benches::backend::SESSION;
 use benches::config::{Config, Effort};
 use benches::entity::{self, Entity, Operation};
+use benches::race::Race;
 use benches::server::Server;
 use benches::{rival, world};
 use clap::Parser;
