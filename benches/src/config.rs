@@ -77,19 +77,19 @@ impl Config {
     /// Seconds that adding so many rows of each entity usually takes.
     #[must_use]
     pub fn filling(rows: u32) -> f64 {
-        f64::from(rows) * 3e-4
+        f64::from(rows) * 1.1e-4
     }
 
     /// Seconds that a section usually takes, for the time that is left.
     #[must_use]
     pub fn seconds(&self, section: Section) -> f64 {
         let (quick, full) = match section {
-            Section::Backend => (75.0, 300.0),
-            Section::Growth => (60.0, 300.0),
-            Section::Vectors => (20.0, 60.0),
-            Section::Socket => (60.0, 280.0),
-            Section::Notify => (10.0, 60.0),
-            Section::Upkeep => (10.0, 60.0),
+            Section::Backend => (105.0, 240.0),
+            Section::Growth => (15.0, 50.0),
+            Section::Vectors => (35.0, 75.0),
+            Section::Socket => (120.0, 455.0),
+            Section::Notify => (8.0, 40.0),
+            Section::Upkeep => (8.0, 35.0),
         };
         match self.effort {
             Effort::Quick => quick,
