@@ -6,10 +6,6 @@
 //! Runs alternate: in each round every contender does the same work, our function twice, in
 //! forward order in one round and backward in the next. Writes are rolled back, and what they
 //! leave is vacuumed before the next one starts.
-//!
-//! SQL with kept plans runs with generic or with custom plans, whichever is faster: a trial
-//! before the rounds decides. Left to itself, PostgreSQL plans some lists at each call for ever,
-//! since it believes that a generic plan returns a third of the table.
 
 use crate::bar::{self, Baseline, Verdict};
 use crate::config::Config;

@@ -6,7 +6,8 @@
 //! - [`rival`] makes of a statement what it is compared with: SPI with kept plans, SPI planned
 //!   at each call, PL/pgSQL.
 //! - [`server`] starts a server for a run, and [`world`] fills it with rows.
-//! - [`backend`] measures the cost inside a backend, in alternating runs.
+//! - [`race`] has one operation done by everyone, and [`backend`] measures the cost inside a
+//!   backend that way, in alternating runs.
 //! - [`socket`] measures over the wire, [`growth`] by number of rows, [`upkeep`] what stays.
 //! - [`run`] puts them together, [`report`] and [`page`] write down what was found.
 //! - [`bar`] holds the bars, [`stats`] medians and spreads.

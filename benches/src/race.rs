@@ -1,5 +1,9 @@
 //! One operation with everyone who does it: statements, the room and the plans they need, and
 //! one run of one of them.
+//!
+//! SQL with kept plans runs with generic or with custom plans, whichever is faster: a trial
+//! before the rounds decides. Left to itself, PostgreSQL plans some lists at each call for ever,
+//! since it believes that a generic plan returns a third of the table.
 
 use crate::bar::Baseline;
 use crate::config::Config;
