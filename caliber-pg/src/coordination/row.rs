@@ -42,6 +42,13 @@ impl Level {
             _ => Self::Lease,
         }
     }
+
+    /// That of a stored row.
+    fn read(stored: &Stored) -> Self {
+        let level = stored.get(LEVEL);
+        let named = level.with_bytes(|name| std::str::from_utf8(name).ok().map(Self::named));
+        named.flatten().unwrap_or(Self::Lease)
+    }
 }
 
 /// The names of modes; the first is the default.
@@ -86,15 +93,15 @@ impl LockRow {
     /// Copies a stored row.
     pub fn read(stored: &Stored) -> Self {
         let id = |column| stored.get(column).as_uuid().unwrap_or_default();
-        let text = |column| stored.get(column).as_text().unwrap_or_default();
+        let mode = stored.get(MODE).as_text().unwrap_or_default();
         Self {
             id: id(LOCK_ID),
             resource_type: stored.get(RESOURCE_TYPE).as_bytes().unwrap_or_default(),
             resource_id: id(RESOURCE_ID),
             holder: id(HOLDER_AGENT_ID),
-            expires_at: stored.get(EXPIRES_AT).as_int8().unwrap_or(i64::MIN),
-            mode: mode_named(&text(MODE)),
-            level: Level::named(&text(LEVEL)),
+            expires_at: end_of(stored),
+            mode: mode_named(&mode),
+            level: Level::read(stored),
         }
     }
 
@@ -103,21 +110,17 @@ impl LockRow {
         self.mode == Mode::Shared && mode == Mode::Shared
     }
 
-    /// Is it held at this moment, `now`?
-    ///
-    /// Alive are: a lease until its time has passed; a session lock while
-    /// anybody holds its own tag; a row of level transaction in the transaction
-    /// that wrote it. Everything else is dead.
+    /// Is it held at this moment, `now`? (See [`Life::goes_on`].)
     pub fn is_alive(&self, table: &Table, now: i64) -> CaliberResult<bool> {
-        match self.level {
-            Level::Lease => Ok(self.expires_at > now),
-            // The locks of the primary are not to be seen from a standby.
-            Level::Session => Ok(in_recovery()
-                || crate::fault::active("lock_immortal_session")
-                || advisory::held_by_anybody(own_tag(self.id))),
-            Level::Transaction => {
-                Ok(has_written(self.id) || table.locks().is_of_this_transaction(table, self.id)?)
-            }
+        self.life().goes_on(table, now)
+    }
+
+    /// What decides whether it is alive.
+    fn life(&self) -> Life {
+        Life {
+            id: self.id,
+            level: self.level,
+            expires_at: self.expires_at,
         }
     }
 
@@ -135,4 +138,46 @@ impl LockRow {
             }
         }
     }
+}
+
+/// What decides whether a lock is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    id: Uuid,
+    level: Level,
+    expires_at: i64,
+}
+
+impl Life {
+    /// That of a stored row, of which no more is read.
+    pub fn read(stored: &Stored) -> Self {
+        Self {
+            id: stored.get(LOCK_ID).as_uuid().unwrap_or_default(),
+            level: Level::read(stored),
+            expires_at: end_of(stored),
+        }
+    }
+
+    /// Is the lock held at this moment, `now`?
+    ///
+    /// Alive are: a lease until its time has passed; a session lock while
+    /// anybody holds its own tag; a row of level transaction in the transaction
+    /// that wrote it. Everything else is dead.
+    pub fn goes_on(&self, table: &Table, now: i64) -> CaliberResult<bool> {
+        match self.level {
+            Level::Lease => Ok(self.expires_at > now),
+            // The locks of the primary are not to be seen from a standby.
+            Level::Session => Ok(in_recovery()
+                || crate::fault::active("lock_immortal_session")
+                || advisory::held_by_anybody(own_tag(self.id))),
+            Level::Transaction => {
+                Ok(has_written(self.id) || table.locks().is_of_this_transaction(table, self.id)?)
+            }
+        }
+    }
+}
+
+/// When a stored lock ends; at once where a user allows that it has no end.
+fn end_of(stored: &Stored) -> i64 {
+    stored.get(EXPIRES_AT).as_int8().unwrap_or(i64::MIN)
 }

@@ -197,9 +197,8 @@ impl<'a> List<'a> {
     /// The place of a row's rank; last if it has none.
     pub(super) fn rank_of(&self, row: &Stored) -> usize {
         self.rank.map_or(0, |rank| {
-            let value = row.get(rank.column).as_text();
-            let mut values = rank.values.iter();
-            let found = values.position(|&v| Some(v) == value.as_deref());
+            let value = row.get(rank.column);
+            let found = rank.values.iter().position(|word| value.is_word(word));
             found.unwrap_or(rank.values.len())
         })
     }

@@ -25,6 +25,7 @@ use crate::pg::index;
 use crate::pg::relation::{Relation, Shape, READ_LOCK};
 use crate::pg::rights::{self, Rights};
 use crate::pg::row::{AnyRow, RowSink};
+use crate::pg::slot::SlotRow;
 use crate::pg::spi::Planning;
 use crate::settings::{self, EngineSetting, OnDuplicate};
 use list::{List, Range};
@@ -101,9 +102,27 @@ pub enum Verdict {
 
 /// A version of a row, by known column.
 #[derive(Debug)]
-pub struct Stored(Vec<Value>);
+pub struct Stored<'r>(Columns<'r>);
 
-impl Stored {
+#[derive(Debug)]
+enum Columns<'r> {
+    /// All of them.
+    All(Vec<Value>),
+    /// Those of a row in a slot, each when it is asked for.
+    Slot(SlotRow<'r>),
+}
+
+impl<'r> Stored<'r> {
+    /// A row whose columns are these.
+    fn of(columns: Vec<Value>) -> Self {
+        Self(Columns::All(columns))
+    }
+
+    /// The row in a slot.
+    fn in_slot(row: SlotRow<'r>) -> Self {
+        Self(Columns::Slot(row))
+    }
+
     /// Copies of some columns in the current memory context.
     fn copies(&self, table: &Table, columns: &[usize]) -> Vec<Value> {
         columns
@@ -121,7 +140,10 @@ impl Stored {
 
     /// Value of a column; valid while the rule of the verb runs.
     pub fn get(&self, column: usize) -> Value {
-        self.0[column]
+        match &self.0 {
+            Columns::All(values) => values[column],
+            Columns::Slot(row) => row.get(column),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::args::{self, Page};
 use super::common;
 use crate::coordination::lock::{self, Request};
-use crate::coordination::row::{mode_named, Level, LockRow, MODES};
+use crate::coordination::row::{mode_named, Level, Life, MODES};
 use crate::engine::list::{List, Range};
 use crate::engine::{Entity, Stored, Table};
 use crate::error::{CaliberError, CaliberResult, Rule};
@@ -229,7 +229,7 @@ fn list(
     let mut rows = Rows::new(call)?;
     let table = Table::open(call, &LOCK, &Rights::select())?;
     let now = lock::now();
-    let alive = |stored: &Stored| LockRow::read(stored).is_alive(&table, now);
+    let alive = |stored: &Stored| Life::read(stored).goes_on(&table, now);
     let list = List::of([range]).page(page).keep(&alive);
     table.engine().list(&table, &list, rows.sink())?;
     Ok(rows)

@@ -91,8 +91,9 @@ pub fn now() -> i64 {
 
 /// The ttl of a stored row; one that cannot be read counts as persistent.
 pub fn stored(value: Value) -> Ttl {
-    let text = value.as_text().unwrap_or_default();
-    Ttl::read(&text).unwrap_or(Ttl::Lasting)
+    // All forms are ASCII, so that what is no UTF-8 is none.
+    let ttl = value.with_bytes(|text| std::str::from_utf8(text).ok().and_then(Ttl::read));
+    ttl.flatten().unwrap_or(Ttl::Lasting)
 }
 
 /// The forms that artifacts may have.

@@ -166,26 +166,42 @@ impl Value {
         (!self.null).then(|| f32::from_bits(self.datum.value() as u32))
     }
 
-    /// The bytes of a value of variable length, for `text` in the server's
-    /// encoding; NULL is None.
-    pub fn as_bytes(&self) -> Option<Vec<u8>> {
+    /// Gives the bytes of a value of variable length to `work`, for `text` in the
+    /// server's encoding; NULL is None.
+    pub fn with_bytes<T>(&self, work: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if self.null {
             return None;
         }
         // SAFETY: the value is a varlena; the detoasted copy or the value
-        // itself stays allocated while the slice is copied.
+        // itself stays allocated while `work` has the slice.
         unsafe {
-            let v = pg_sys::pg_detoast_datum_packed(self.datum.cast_mut_ptr());
+            let mut v = self.datum.cast_mut_ptr::<pg_sys::varlena>();
+            // What pg_detoast_datum_packed (fmgr.c) gives back as it is.
+            let is_plain =
+                pgrx::varatt_is_4b_u(v) || pgrx::varatt_is_1b(v) && !pgrx::varatt_is_1b_e(v);
+            if !is_plain {
+                v = pg_sys::pg_detoast_datum_packed(v);
+            }
             let len = pgrx::varsize_any_exhdr(v);
             let data = pgrx::vardata_any(v).cast::<u8>();
-            Some(std::slice::from_raw_parts(data, len).to_vec())
+            Some(work(std::slice::from_raw_parts(data, len)))
         }
+    }
+
+    /// A copy of these bytes; NULL is None.
+    pub fn as_bytes(&self) -> Option<Vec<u8>> {
+        self.with_bytes(<[u8]>::to_vec)
+    }
+
+    /// Is it a text that is this word of ours, which is ASCII? NULL is not.
+    pub fn is_word(&self, word: &str) -> bool {
+        self.with_bytes(|bytes| bytes == word.as_bytes()) == Some(true)
     }
 
     /// A `text` value as a Rust string, for messages and comparisons with
     /// ASCII words; NULL is None.
     pub fn as_text(&self) -> Option<String> {
-        self.as_bytes().map(|bytes| from_server_bytes(&bytes))
+        self.with_bytes(from_server_bytes)
     }
 }
 
@@ -274,7 +290,9 @@ impl Value {
             | ColumnType::Bytea
             | ColumnType::Vector
             | ColumnType::UuidArray
-            | ColumnType::TextArray => self.as_bytes() == other.as_bytes(),
+            | ColumnType::TextArray => {
+                self.with_bytes(|a| other.with_bytes(|b| a == b)).flatten() == Some(true)
+            }
             ColumnType::Bool => self.as_bool() == other.as_bool(),
             ColumnType::Int4 => self.as_int4() == other.as_int4(),
             ColumnType::Real => self.as_real() == other.as_real(),

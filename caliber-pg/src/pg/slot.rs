@@ -28,6 +28,30 @@ impl Drop for OwnSlot {
     }
 }
 
+/// The row in a slot, by known column. A column is deformed when it is asked for.
+#[derive(Debug)]
+pub(crate) struct SlotRow<'r> {
+    slot: *mut pg_sys::TupleTableSlot,
+    attributes: &'r [i16],
+}
+
+impl<'r> SlotRow<'r> {
+    /// The row of `relation` in a slot.
+    ///
+    /// # Safety
+    /// `slot` holds such a row as long as this lives.
+    pub(crate) unsafe fn new(slot: *mut pg_sys::TupleTableSlot, relation: &'r Relation) -> Self {
+        let attributes = &relation.attributes;
+        Self { slot, attributes }
+    }
+
+    /// The value of a column, which points into the row.
+    pub(crate) fn get(&self, column: usize) -> Value {
+        // SAFETY: the promise of `new`; the attribute is one of the relation's.
+        unsafe { slot_attribute(self.slot, self.attributes[column]) }
+    }
+}
+
 /// Deformed attributes of a slot.
 ///
 /// # Safety

@@ -49,11 +49,10 @@ impl Test {
             Self::Null => value.is_null(),
             Self::NotNull => !value.is_null(),
             Self::Is(other) => is(&other),
-            Self::Word(word) => value.as_bytes().is_some_and(|b| b == word.as_bytes()),
+            Self::Word(word) => value.is_word(word),
             Self::IsNot(other) => !value.is_null() && !is(&other),
             Self::NoneOf(words) => {
-                let bytes = value.as_bytes();
-                bytes.is_some_and(|b| words.iter().all(|word| b != word.as_bytes()))
+                !value.is_null() && !words.iter().any(|word| value.is_word(word))
             }
             Self::NullOr(other) => value.is_null() || is(&other),
             Self::NullOrAfter(other) => value.is_null() || moment(i64::gt, other),

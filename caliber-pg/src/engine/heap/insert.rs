@@ -93,7 +93,7 @@ pub(super) fn insert_row(
         pg_sys::list_free(recheck);
         if table.is_watched() {
             if crate::fault::active("notify_as_given") {
-                table.show(&Stored(row.to_vec()));
+                table.show(&Stored::of(row.to_vec()));
             } else {
                 table.show(&stored(table, slot));
             }

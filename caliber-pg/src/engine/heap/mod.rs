@@ -27,7 +27,7 @@ use crate::pg::maker::RowMaker;
 use crate::pg::rights::check_owner_may_select;
 use crate::pg::row::{AnyRow, RowSink};
 use crate::pg::scan::Scan;
-use crate::pg::slot::{slot_attributes, OwnSlot};
+use crate::pg::slot::{slot_attributes, OwnSlot, SlotRow};
 use crate::pg::snapshot::{transaction_keeps_snapshot, ActiveSnapshot};
 use crate::pg::spi::Planning;
 use pgrx::pg_sys;
@@ -224,22 +224,12 @@ fn find(table: &Table, key: Value) -> CaliberResult<Option<OwnSlot>> {
     Ok(found.then(|| scan.into_slot()))
 }
 
-/// The known columns of the row in a slot; they point into it.
+/// The row in a slot.
 ///
 /// # Safety
-/// `slot` holds a row of the table; it is not cleared while the values live.
-unsafe fn stored(table: &Table, slot: *mut pg_sys::TupleTableSlot) -> Stored {
+/// `slot` holds this row of the table as long as what is returned, and any value that
+/// was read of it, lives.
+unsafe fn stored(table: &Table, slot: *mut pg_sys::TupleTableSlot) -> Stored<'_> {
     // SAFETY: the caller's promise.
-    let (values, nulls) = unsafe { slot_attributes(slot) };
-    Stored(
-        table
-            .relation
-            .attributes
-            .iter()
-            .map(|&number| {
-                let i = number as usize - 1;
-                Value::new(values[i], nulls[i])
-            })
-            .collect(),
-    )
+    Stored::in_slot(unsafe { SlotRow::new(slot, &table.relation) })
 }

@@ -189,8 +189,8 @@ impl Engine for Sql {
 }
 
 /// The known columns of a row that the query returned.
-fn stored(table: &Table, row: AnyRow) -> Stored {
-    Stored(row.values(&table.relation, table.entity.shape.columns.len()))
+fn stored(table: &Table, row: AnyRow) -> Stored<'static> {
+    Stored::of(row.values(&table.relation, table.entity.shape.columns.len()))
 }
 
 /// A parameter of a known column's type.
@@ -205,8 +205,8 @@ fn ids(keys: &[Uuid]) -> Parameter {
 
 /// The known columns among the values of a query's row, by position: the query
 /// selects the table's live columns.
-fn known(table: &Table, values: &[Value]) -> Stored {
-    Stored(values[..table.entity.shape.columns.len()].to_vec())
+fn known(table: &Table, values: &[Value]) -> Stored<'static> {
+    Stored::of(values[..table.entity.shape.columns.len()].to_vec())
 }
 
 /// A parameter that is an array of rows.

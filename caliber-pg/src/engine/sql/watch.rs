@@ -84,7 +84,7 @@ impl Sql {
                 return table.show(&stored(table, found));
             }
         }
-        table.show(&Stored(row.to_vec()));
+        table.show(&Stored::of(row.to_vec()));
     }
 }
 
