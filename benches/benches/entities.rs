@@ -43,7 +43,7 @@ fn bench(criterion: &mut Criterion, major: u16) -> Result<()> {
     let mut session = server.connect()?;
     world::prepare(&mut session)?;
     rival::declare(&mut session, &entity::operations())?;
-    world::fill(&mut session, 0, config.rows)?;
+    world::fill(&mut session, &entity::ENTITIES, 0, config.rows)?;
     session.batch(SESSION)?;
     let session = RefCell::new(session);
     for (entity, operation) in entity::operations() {

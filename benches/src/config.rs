@@ -21,6 +21,8 @@ pub struct Config {
     pub rows: u32,
     /// Alternating pairs: an even number, so that each order of the contenders is as frequent.
     pub pairs: usize,
+    /// Growth is measured among so many rows too, if that is more than otherwise.
+    pub most: u32,
 }
 
 impl Config {
@@ -32,22 +34,28 @@ impl Config {
                 effort,
                 rows: 50_000,
                 pairs: 6,
+                most: 0,
             },
             Effort::Full => Self {
                 effort,
                 rows: 100_000,
                 pairs: 10,
+                most: 0,
             },
         }
     }
 
     /// Numbers of rows at which growth is measured; that of all other figures is among them.
     #[must_use]
-    pub fn sizes(&self) -> [u32; 3] {
-        match self.effort {
-            Effort::Quick => [1_000, 10_000, self.rows],
-            Effort::Full => [1_000, self.rows, 1_000_000],
+    pub fn sizes(&self) -> Vec<u32> {
+        let mut sizes = match self.effort {
+            Effort::Quick => vec![1_000, 10_000, self.rows],
+            Effort::Full => vec![1_000, self.rows, 1_000_000],
+        };
+        if sizes.iter().all(|&rows| rows < self.most) {
+            sizes.push(self.most);
         }
+        sizes
     }
 
     /// The conditions of the comparisons over the socket.

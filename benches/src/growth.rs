@@ -35,6 +35,10 @@ pub struct Series {
     /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// The same of the floor: of a bare probe for a row, where the operation is a get. What it
+    /// grows by is the processor's caches and the server's own work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_growth: Option<f64>,
     /// Each number of rows against the one before: what a cost that does not grow hides between
     /// the ends shows here.
     pub steps: Vec<Step>,
@@ -120,6 +124,10 @@ pub struct Point {
     pub p50: Figure,
     /// 99th percentile.
     pub p99: Figure,
+    /// Microseconds of a bare probe for a row, with everything opened once, where the operation is
+    /// a get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Figure>,
     /// Pages that one call of a list touches, on average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pages: Option<f64>,
@@ -153,7 +161,7 @@ pub fn point(
     // Other rows in every round, as far as there are any.
     let most = (calls * (config.pairs as u32 + 1)).min(rows) / calls;
     let arguments = world::arguments(session, entity, operation, rows, calls * most)?;
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    let (mut p50, mut p99, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=config.pairs {
         let from = round as u32 % most * calls;
         let call = timed(
@@ -177,6 +185,15 @@ pub fn point(
             p50.push(quantile(&times, 0.5));
             p99.push(quantile(&times, 0.99));
         }
+        if operation.kind == Kind::Get {
+            // Other rows than those that have just been read.
+            let from = (round as u32 + most / 2) % most * calls;
+            let rows = format!("{arguments} OFFSET {from} LIMIT {calls}");
+            let time = probed(session, entity, &rows)? / f64::from(calls);
+            if round > 0 {
+                floor.push(time);
+            }
+        }
     }
     if operation.kind.writes() {
         session.batch(&format!("VACUUM {}", entity.table))?;
@@ -191,6 +208,7 @@ pub fn point(
         pairs: config.pairs,
         p50: Figure::of(p50),
         p99: Figure::of(p99),
+        floor: (!floor.is_empty()).then(|| Figure::of(floor)),
         pages,
     })
 }
@@ -218,6 +236,22 @@ fn timed(operation: &Operation, arguments: &str) -> String {
         "SELECT b - a FROM (SELECT bench.clock() AS a, {call} AS x, bench.clock() AS b FROM {arguments} a OFFSET 0) t
          WHERE x IS NOT NULL OR b > a"
     )
+}
+
+/// Microseconds that a bare probe takes for all of some rows.
+fn probed(session: &mut Session, entity: &Entity, rows: &str) -> Result<f64> {
+    let (table, key) = (entity.table, entity.key);
+    let sql = format!(
+        "SELECT b - a FROM (
+             SELECT bench.clock() AS a, bench.probe('public.{table}_pkey', ids) AS x, bench.clock() AS b, cardinality(ids) AS n
+             FROM (SELECT array_agg({key}) AS ids FROM (SELECT {key} FROM {rows}) r) s OFFSET 0
+         ) t WHERE x = n"
+    );
+    let nanoseconds = session
+        .value(&sql)?
+        .and_then(|text| text.parse::<f64>().ok());
+    let nanoseconds = nanoseconds.with_context(|| format!("not every row was found by: {sql}"))?;
+    Ok(nanoseconds / 1e3)
 }
 
 /// Pages that a call touches, on average over some calls.
@@ -271,6 +305,10 @@ pub fn series(
         kind: operation.kind.name(),
         fillfactor: world::fillfactor(session, entity.table)?,
         growth: whole.growth,
+        floor_growth: first
+            .floor
+            .zip(last.floor)
+            .map(|(few, many)| many.median / few.median),
         allowed: whole.allowed,
         verdict: whole.verdict,
         steps: steps.collect(),

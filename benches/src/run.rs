@@ -2,8 +2,8 @@
 
 use crate::backend::{self, Measured};
 use crate::bar::NOISE;
-use crate::config::{Config, Section};
-use crate::entity::{self, vector, Entity, Kind, Operation};
+use crate::config::{Config, Effort, Section};
+use crate::entity::{self, vector, Entity, Kind, Operation, ENTITIES};
 use crate::growth::{self, Point};
 use crate::report::{Announced, MajorReport};
 use crate::server::Server;
@@ -53,13 +53,21 @@ impl Plan {
         self.sections.contains(&section)
     }
 
+    /// Is an entity asked for?
+    fn is_chosen(&self, entity: &Entity) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == entity.name)
+    }
+
     /// Those of the operations that are asked for.
     fn chosen(&self, all: Vec<Pair>) -> Vec<Pair> {
-        let wanted =
-            |entity: &Entity| self.only.is_empty() || self.only.iter().any(|n| n == entity.name);
-        all.into_iter()
-            .filter(|(entity, _)| wanted(entity))
-            .collect()
+        let chosen = all.into_iter().filter(|(entity, _)| self.is_chosen(entity));
+        chosen.collect()
+    }
+
+    /// The entities that are asked for.
+    fn entities(&self) -> Vec<&'static Entity> {
+        let all = ENTITIES.iter().copied();
+        all.filter(|entity| self.is_chosen(entity)).collect()
     }
 
     /// Seconds that this usually takes on one major.
@@ -76,15 +84,16 @@ impl Plan {
     fn filled(&self) -> f64 {
         let committed = [Section::Socket, Section::Notify, Section::Upkeep];
         let most = self.config.sizes().into_iter().max().unwrap_or(0);
-        let grown = self.wants(Section::Growth) && most > self.config.rows;
-        let again = grown && committed.iter().any(|&section| self.wants(section));
-        let first = if grown { most } else { self.config.rows };
-        Config::filling(first)
-            + if again {
-                Config::filling(self.config.rows)
-            } else {
-                0.0
+        let rows = self.config.rows;
+        let mut seconds = Config::filling(rows);
+        if self.wants(Section::Growth) && most > rows {
+            let share = self.entities().len() as f64 / ENTITIES.len() as f64;
+            seconds += Config::filling(most - rows) * share;
+            if committed.iter().any(|&section| self.wants(section)) {
+                seconds += Config::filling(rows);
             }
+        }
+        seconds
     }
 
     /// Refuses names that no entity has.
@@ -92,7 +101,7 @@ impl Plan {
     /// # Errors
     /// Which one, and which there are.
     pub fn check(&self) -> Result<()> {
-        let names: Vec<&str> = entity::ENTITIES.iter().map(|entity| entity.name).collect();
+        let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.name).collect();
         match self
             .only
             .iter()
@@ -125,6 +134,7 @@ impl Plan {
         progress.done(20.0);
         found.settings = server.settings()?;
         let mut filled = 0;
+        let chosen = self.entities();
         let mut points: Vec<(Pair, Vec<Point>)> = self
             .chosen(growth::operations())
             .into_iter()
@@ -135,7 +145,12 @@ impl Plan {
             if !backend && !self.wants(Section::Growth) {
                 continue;
             }
-            filled = add(&mut session, filled, size, progress)?;
+            let wanted = if size > self.config.rows {
+                &chosen[..]
+            } else {
+                &ENTITIES[..]
+            };
+            filled = add(&mut session, wanted, (filled, size), progress)?;
             if backend {
                 self.check_noise(&mut session)?;
             }
@@ -159,7 +174,7 @@ impl Plan {
             if filled != self.config.rows {
                 drop(session);
                 session = fresh(&server)?;
-                add(&mut session, 0, self.config.rows, progress)?;
+                add(&mut session, &ENTITIES, (0, self.config.rows), progress)?;
             }
             self.committed(&server, &mut session, progress, found)?;
         }
@@ -185,7 +200,7 @@ impl Plan {
         progress.doing(&format!("{} rows with vectors", config.rows));
         server.fresh()?;
         let mut session = furnished(server, &vector::operations())?;
-        world::fill(&mut session, 0, config.rows)?;
+        world::fill(&mut session, &ENTITIES, 0, config.rows)?;
         for statement in vector::fill_embeddings() {
             session.batch(statement)?;
         }
@@ -198,15 +213,24 @@ impl Plan {
         Ok(())
     }
 
-    /// Refuses to go on where the same thing measured twice differs.
+    /// Refuses to go on where the same thing measured twice differs: a get, a create or a list,
+    /// since what disturbs need not disturb all of them.
     fn check_noise(&self, session: &mut Session) -> Result<()> {
-        let Some((entity, operation)) = growth::operations()
-            .into_iter()
-            .find(|(_, o)| o.kind == Kind::Get)
-        else {
-            return Ok(());
+        let config = Config {
+            pairs: Config::of(Effort::Full).pairs,
+            ..self.config
         };
-        let noise = backend::measure(session, entity, operation, &self.config)?.noise();
+        let mut noise: f64 = 0.0;
+        for kind in [Kind::Get, Kind::Create, Kind::List] {
+            let all = growth::operations();
+            let first = all
+                .into_iter()
+                .find(|(_, operation)| operation.kind == kind);
+            if let Some((entity, operation)) = first {
+                let measured = backend::measure(session, entity, operation, &config)?;
+                noise = noise.max(measured.noise());
+            }
+        }
         println!("noise: {:.1} % between two runs of the same", noise * 100.0);
         if noise > NOISE && !self.anyway {
             return Err(TooNoisy(noise).into());
@@ -386,9 +410,15 @@ fn furnished(server: &Server, operations: &[Pair]) -> Result<Session> {
 }
 
 /// Makes it so many rows of each entity.
-fn add(session: &mut Session, from: u32, to: u32, progress: &mut Progress) -> Result<u32> {
+fn add(
+    session: &mut Session,
+    entities: &[&Entity],
+    (from, to): (u32, u32),
+    progress: &mut Progress,
+) -> Result<u32> {
     progress.doing(&format!("{to} rows of each entity"));
-    world::fill(session, from, to)?;
-    progress.done(Config::filling(to - from));
+    world::fill(session, entities, from, to)?;
+    let share = entities.len() as f64 / ENTITIES.len() as f64;
+    progress.done(Config::filling(to - from) * share);
     Ok(to)
 }

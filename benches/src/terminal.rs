@@ -228,6 +228,11 @@ pub fn growth(all: &[Series]) -> String {
 
 /// Pages that a call touches, by number of rows.
 fn pages(series: &Series) -> String {
+    if let Some(growth) = series.floor_growth {
+        let floors = series.points.iter().filter_map(|p| p.floor);
+        let times: Vec<String> = floors.map(|f| format!("{:.2}", f.median)).collect();
+        return format!("the floor: {} µs, × {growth:.2}", times.join(" → "));
+    }
     let pages: Vec<String> = series
         .points
         .iter()

@@ -31,13 +31,13 @@ pub fn prepare(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Adds the rows `from` … `to` − 1 to every table, and leaves the tables as autovacuum would.
+/// Adds the rows `from` … `to` − 1 of some entities, and leaves the tables as autovacuum would.
 ///
 /// # Errors
 /// When a statement fails.
-pub fn fill(session: &mut Session, from: u32, to: u32) -> Result<()> {
+pub fn fill(session: &mut Session, entities: &[&Entity], from: u32, to: u32) -> Result<()> {
     session.batch("SET session_replication_role = replica")?;
-    for entity in ENTITIES {
+    for entity in entities {
         fill_one(session, entity, from, to)?;
     }
     session.batch("SET session_replication_role = origin")?;

@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         let mut session = server.connect()?;
         world::prepare(&mut session)?;
         rival::declare(&mut session, &[(entity, operation)])?;
-        world::fill(&mut session, 0, config.rows)?;
+        world::fill(&mut session, &entity::ENTITIES, 0, config.rows)?;
         session.batch(SESSION)?;
         let mut race = Race::prepare(&mut session, entity, operation, &config)?;
         race.once(&mut session, part)?;

@@ -100,12 +100,15 @@ fn series(series: &Series) -> String {
         .iter()
         .map(|step| judged(&format!(" {:.2}", step.growth), step.verdict))
         .collect();
-    let pages = series.pages_growth.map_or(String::new(), |growth| {
+    let pages = series.pages_growth.map(|growth| {
         let growth = judged(&format!("{growth:.2}"), series.pages_verdict);
         format!(" <span>pages × {growth}</span>")
     });
+    let floor = series.floor_growth;
+    let floor = floor.map(|growth| format!(" <span>the floor × {growth:.2}</span>"));
+    let beside = pages.or(floor).unwrap_or_default();
     format!(
-        "<figure><h4>{what}</h4>{}<figcaption><span>× {} <small>{}</small></span> <span>steps ×{steps}</span>{pages}</figcaption></figure>\n",
+        "<figure><h4>{what}</h4>{}<figcaption><span>× {} <small>{}</small></span> <span>steps ×{steps}</span>{beside}</figcaption></figure>\n",
         plot.end(),
         judged(&format!("{:.2}", series.growth), series.verdict),
         at_most(series.allowed),

@@ -214,7 +214,7 @@ fn growth_row(s: &Series, sizes: &[u32]) -> Vec<String> {
     }
     row.push(above(
         &judged(&format!("{:.2}", s.growth), s.verdict),
-        &at_most(s.allowed),
+        &(at_most(s.allowed) + &floor(s)),
     ));
     let tail = s
         .points
@@ -239,6 +239,12 @@ fn growth_row(s: &Series, sizes: &[u32]) -> Vec<String> {
         &grown(growth, allowed, s.pages_verdict),
     ));
     row
+}
+
+/// What the floor of a get grows by.
+fn floor(s: &Series) -> String {
+    s.floor_growth
+        .map_or(String::new(), |growth| format!("; the floor {growth:.2}"))
 }
 
 /// `× 1.10 ✓ ≤ 1.30`.
