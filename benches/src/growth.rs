@@ -36,7 +36,7 @@ pub struct Series {
     #[serde(flatten)]
     pub verdict: Verdict,
     /// The same of the floor: of a bare probe for a row, where the operation is a get. What it
-    /// grows by is the processor's caches and the server's own work.
+    /// grows by is the processor's caches and the height of the index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_growth: Option<f64>,
     /// Each number of rows against the one before: what a cost that does not grow hides between
@@ -158,12 +158,14 @@ pub fn point(
         (_, Effort::Quick) => 500,
         (_, Effort::Full) => 1_000,
     };
-    // Other rows in every round, as far as there are any.
-    let most = (calls * (config.pairs as u32 + 1)).min(rows) / calls;
-    let arguments = world::arguments(session, entity, operation, rows, calls * most)?;
+    // Other rows in every round, as far as there are any; and others for the floor.
+    let slices = (calls * 2 * (config.pairs as u32 + 1)).min(rows) / calls;
+    let half = slices.div_ceil(2);
+    let arguments = world::arguments(session, entity, operation, rows, calls * slices)?;
     let (mut p50, mut p99, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=config.pairs {
-        let from = round as u32 % most * calls;
+        let turn = round as u32 % half;
+        let from = turn * calls;
         let call = timed(
             operation,
             &format!("(SELECT * FROM {arguments} OFFSET {from} LIMIT {calls})"),
@@ -180,14 +182,19 @@ pub fn point(
             .flatten()
             .filter_map(|t| t.parse::<f64>().ok());
         let mut times: Vec<f64> = times.map(|nanoseconds| nanoseconds / 1e3).collect();
+        if times.len() != calls as usize {
+            bail!(
+                "only {} of {calls} calls found what they should: {call}",
+                times.len()
+            );
+        }
         times.sort_by(f64::total_cmp);
         if round > 0 {
             p50.push(quantile(&times, 0.5));
             p99.push(quantile(&times, 0.99));
         }
         if operation.kind == Kind::Get {
-            // Other rows than those that have just been read.
-            let from = (round as u32 + most / 2) % most * calls;
+            let from = (half + turn) % slices * calls;
             let rows = format!("{arguments} OFFSET {from} LIMIT {calls}");
             let time = probed(session, entity, &rows)? / f64::from(calls);
             if round > 0 {
@@ -222,19 +229,23 @@ fn call(operation: &Operation) -> String {
     format!("{}({})", operation.function, names.join(", "))
 }
 
-/// A query that returns the nanoseconds of each call.
+/// A query that returns the nanoseconds of each call that found what it should.
 fn timed(operation: &Operation, arguments: &str) -> String {
     let call = call(operation);
-    let call = if operation.returns_set() {
-        format!("(SELECT count(*) FROM {call})")
+    let (call, found) = if operation.returns_set() {
+        let units = operation.units();
+        (
+            format!("(SELECT count(*) FROM {call})"),
+            format!("x = {units}"),
+        )
     } else {
-        call
+        // Not IS NOT NULL, which asks for every column of a row.
+        (call, "x IS DISTINCT FROM NULL".to_owned())
     };
-    // The order of a target list is the order of evaluation (ExecProject). Whether anything
-    // came back decides nothing, but keeps the call.
+    // The order of a target list is the order of evaluation (ExecProject).
     format!(
         "SELECT b - a FROM (SELECT bench.clock() AS a, {call} AS x, bench.clock() AS b FROM {arguments} a OFFSET 0) t
-         WHERE x IS NOT NULL OR b > a"
+         WHERE {found}"
     )
 }
 

@@ -25,8 +25,8 @@ pub(super) fn section(report: &Report) -> String {
          the race and on the table as it was created.</p>\
          {socket}\
          <p><b>Growth</b>: each call is timed by a clock inside the backend, at several numbers of rows; a figure is the median over \
-         statements of many calls. Allowed is growth with the logarithm of the number of rows. The floor of a get is a bare probe for as many other rows: what it \
-         grows by are the processor's caches.</p></footer>",
+         statements of many calls. Allowed is growth with the logarithm of the number of rows. The floor of a get is the mean \
+         of a bare probe for as many other rows: what it grows by are the processor's caches and the height of the index.</p></footer>",
         session = escape(&report.session),
         noise = NOISE * 100.0,
         key = FOREIGN_KEY,

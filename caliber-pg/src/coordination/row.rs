@@ -93,14 +93,18 @@ impl LockRow {
     /// Copies a stored row.
     pub fn read(stored: &Stored) -> Self {
         let id = |column| stored.get(column).as_uuid().unwrap_or_default();
-        let mode = stored.get(MODE).as_text().unwrap_or_default();
+        let is_shared = stored.get(MODE).word_among(&["shared"]).is_some();
         Self {
             id: id(LOCK_ID),
             resource_type: stored.get(RESOURCE_TYPE).as_bytes().unwrap_or_default(),
             resource_id: id(RESOURCE_ID),
             holder: id(HOLDER_AGENT_ID),
             expires_at: end_of(stored),
-            mode: mode_named(&mode),
+            mode: if is_shared {
+                Mode::Shared
+            } else {
+                Mode::Exclusive
+            },
             level: Level::read(stored),
         }
     }

@@ -197,8 +197,7 @@ impl<'a> List<'a> {
     /// The place of a row's rank; last if it has none.
     pub(super) fn rank_of(&self, row: &Stored) -> usize {
         self.rank.map_or(0, |rank| {
-            let value = row.get(rank.column);
-            let found = rank.values.iter().position(|word| value.is_word(word));
+            let found = row.get(rank.column).word_among(rank.values);
             found.unwrap_or(rank.values.len())
         })
     }

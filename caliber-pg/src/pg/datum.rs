@@ -193,9 +193,10 @@ impl Value {
         self.with_bytes(<[u8]>::to_vec)
     }
 
-    /// Is it a text that is this word of ours, which is ASCII? NULL is not.
-    pub fn is_word(&self, word: &str) -> bool {
-        self.with_bytes(|bytes| bytes == word.as_bytes()) == Some(true)
+    /// Which of these words of ours, which are ASCII, a text is; NULL is none.
+    pub fn word_among(&self, words: &[&str]) -> Option<usize> {
+        let find = |text: &[u8]| words.iter().position(|word| text == word.as_bytes());
+        self.with_bytes(find).flatten()
     }
 
     /// A `text` value as a Rust string, for messages and comparisons with

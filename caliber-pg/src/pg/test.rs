@@ -49,11 +49,9 @@ impl Test {
             Self::Null => value.is_null(),
             Self::NotNull => !value.is_null(),
             Self::Is(other) => is(&other),
-            Self::Word(word) => value.is_word(word),
+            Self::Word(word) => value.word_among(&[word]).is_some(),
             Self::IsNot(other) => !value.is_null() && !is(&other),
-            Self::NoneOf(words) => {
-                !value.is_null() && !words.iter().any(|word| value.is_word(word))
-            }
+            Self::NoneOf(words) => !value.is_null() && value.word_among(words).is_none(),
             Self::NullOr(other) => value.is_null() || is(&other),
             Self::NullOrAfter(other) => value.is_null() || moment(i64::gt, other),
             Self::NullOrBefore(other) => value.is_null() || moment(i64::lt, other),

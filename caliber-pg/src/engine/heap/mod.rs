@@ -228,7 +228,7 @@ fn find(table: &Table, key: Value) -> CaliberResult<Option<OwnSlot>> {
 ///
 /// # Safety
 /// `slot` holds this row of the table as long as what is returned, and any value that
-/// was read of it, lives.
+/// was read of it, lives. (After table_tuple_lock it holds one only if that succeeded.)
 unsafe fn stored(table: &Table, slot: *mut pg_sys::TupleTableSlot) -> Stored<'_> {
     // SAFETY: the caller's promise.
     Stored::in_slot(unsafe { SlotRow::new(slot, &table.relation) })
