@@ -445,7 +445,7 @@ fn furnished(server: &Server, operations: &[Pair]) -> Result<Session> {
     Ok(session)
 }
 
-/// Makes it so many rows of each entity.
+/// Makes it so many rows of each of these entities.
 fn add(
     session: &mut Session,
     entities: &[&Entity],
