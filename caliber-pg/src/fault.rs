@@ -294,6 +294,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     ("pin_kept", "a call does not give back the page of its row"),
     (
+        "unpacked_kept",
+        "a long text that a row is asked for stays unpacked until the call ends",
+    ),
+    (
         "own_collation_scan",
         "an index is chosen whatever its collation",
     ),

@@ -8,6 +8,7 @@ use crate::entity::lock::column::{
 use crate::error::CaliberResult;
 use crate::pg::advisory::{self, Mode};
 use crate::pg::backend::in_recovery;
+use crate::pg::datum::Value;
 use uuid::Uuid;
 
 /// What keeps a lock alive.
@@ -45,9 +46,7 @@ impl Level {
 
     /// That of a stored row.
     fn read(stored: &Stored) -> Self {
-        let level = stored.get(LEVEL);
-        let named = level.with_bytes(|name| std::str::from_utf8(name).ok().map(Self::named));
-        named.flatten().unwrap_or(Self::Lease)
+        by_name(stored.get(LEVEL), Self::named)
     }
 }
 
@@ -68,6 +67,12 @@ pub fn mode_named(name: &str) -> Mode {
         "shared" => Mode::Shared,
         _ => Mode::Exclusive,
     }
+}
+
+/// What a stored name says; nothing, and bytes that are no UTF-8, say what the empty name does.
+fn by_name<T>(name: Value, named: impl Fn(&str) -> T) -> T {
+    let read = name.with_bytes(|name| named(std::str::from_utf8(name).unwrap_or_default()));
+    read.unwrap_or_else(|| named(""))
 }
 
 /// A row of `caliber_lock`, copied.
@@ -93,18 +98,13 @@ impl LockRow {
     /// Copies a stored row.
     pub fn read(stored: &Stored) -> Self {
         let id = |column| stored.get(column).as_uuid().unwrap_or_default();
-        let is_shared = stored.get(MODE).word_among(&["shared"]).is_some();
         Self {
             id: id(LOCK_ID),
             resource_type: stored.get(RESOURCE_TYPE).as_bytes().unwrap_or_default(),
             resource_id: id(RESOURCE_ID),
             holder: id(HOLDER_AGENT_ID),
             expires_at: end_of(stored),
-            mode: if is_shared {
-                Mode::Shared
-            } else {
-                Mode::Exclusive
-            },
+            mode: by_name(stored.get(MODE), mode_named),
             level: Level::read(stored),
         }
     }

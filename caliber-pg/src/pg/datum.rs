@@ -167,13 +167,14 @@ impl Value {
     }
 
     /// Gives the bytes of a value of variable length to `work`, for `text` in the
-    /// server's encoding; NULL is None.
+    /// server's encoding; NULL is None. What was unpacked is free again afterwards.
     pub fn with_bytes<T>(&self, work: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if self.null {
             return None;
         }
         // SAFETY: the value is a varlena; the detoasted copy or the value
-        // itself stays allocated while `work` has the slice.
+        // itself stays allocated while `work` has the slice, which nothing that
+        // `work` returns can borrow from. The copy is nobody else's.
         unsafe {
             let mut v = self.datum.cast_mut_ptr::<pg_sys::varlena>();
             // What pg_detoast_datum_packed (fmgr.c) gives back as it is.
@@ -184,7 +185,11 @@ impl Value {
             }
             let len = pgrx::varsize_any_exhdr(v);
             let data = pgrx::vardata_any(v).cast::<u8>();
-            Some(work(std::slice::from_raw_parts(data, len)))
+            let done = work(std::slice::from_raw_parts(data, len));
+            if !is_plain && !crate::fault::active("unpacked_kept") {
+                pg_sys::pfree(v.cast());
+            }
+            Some(done)
         }
     }
 

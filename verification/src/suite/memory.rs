@@ -23,6 +23,11 @@ pub fn tests() -> Vec<Test> {
             rows_of_one_call,
         ),
         Test::new(
+            "memory::long_words",
+            "a list that asks each row for a long text needs no more memory than for one of them",
+            long_words,
+        ),
+        Test::new(
             "memory::caches_discarded",
             "calls of each kind hold on to nothing of a cache, which may be thrown away at any time",
             caches_discarded,
@@ -349,6 +354,55 @@ fn rows_of_one_call(context: &Context) -> Result<Outcome> {
         grown.push(more / 1000);
     }
     Ok(Outcome::Passed(format!("{grown:?} bytes a row")))
+}
+
+/// Messages whose priority, which a list is ordered by, is none of the usual words and long:
+/// 75 MB of them, of which a hundredth is stored.
+const LONG_WORDS: &str = "
+    ALTER TABLE caliber_message DROP CONSTRAINT caliber_message_priority_check;
+    SELECT count(caliber_message_send('@a1', '@a2', NULL, 'heartbeat', 'p')) FROM generate_series(1, 500);
+    UPDATE caliber_message SET priority = repeat('x', 150000) WHERE to_agent_id = '@a2'";
+
+fn long_words(context: &Context) -> Result<Outcome> {
+    let mut desk = desk::open(context, &[Engine::Heap], ROWS)?
+        .pop()
+        .context("a desk")?;
+    desk.session
+        .batch(&filled(LONG_WORDS, |id| id.to_owned()))?;
+    let most_of = |rows: u32| -> Result<i64> {
+        // A backend of its own: what is measured is the most that it ever had. Whatever
+        // it shares it has looked at before.
+        let mut session = desk.another()?;
+        let list = filled(
+            "SELECT count(m.*) FROM caliber_message_list_for_agent('@a2', true, ",
+            |id| id.to_owned(),
+        );
+        session.value("SELECT sum(length(m::text)) FROM caliber_message m")?;
+        session.value(&format!("{list} 1) m"))?;
+        let before = high_water(&mut session)?;
+        let found = session.value(&format!("{list} {rows}) m"))?;
+        ensure!(
+            found == Some(rows.to_string()),
+            "{found:?} of {rows} messages"
+        );
+        Ok(high_water(&mut session)? - before)
+    };
+    let (few, many) = (most_of(10)?, most_of(490)?);
+    ensure!(
+        many <= few + 8192,
+        "{few} kB more for ten messages, {many} for 490"
+    );
+    Ok(Outcome::Passed(format!(
+        "{few} kB more for ten messages, {many} for 490"
+    )))
+}
+
+/// The most memory that a backend ever had, in kB.
+fn high_water(session: &mut Session) -> Result<i64> {
+    let most = session.value(
+        "SELECT substring(pg_read_file('/proc/self/status', 0, 4000) FROM 'VmHWM:\\s+(\\d+) kB')",
+    )?;
+    most.and_then(|most| most.parse().ok()).context("VmHWM")
 }
 
 /// Whatever a call keeps of the relation cache or a plan across something that
