@@ -2,26 +2,59 @@
 
 use super::error::{raise_report, Report, SqlState};
 use pgrx::pg_sys;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use uuid::{Builder, Uuid};
+
+/// Strong random bytes that are not used yet. They are fetched many at a time: a server built
+/// without OpenSSL opens a device for each fetch (pg_strong_random.c).
+struct Pool {
+    bytes: [u8; 256],
+    used: usize,
+}
 
 thread_local! {
     /// Millisecond and 74-bit tail of the last id made. None until the first:
     /// nothing is seeded before a backend runs, where fork would copy it.
     static LAST: Cell<Option<(u64, u128)>> = const { Cell::new(None) };
+    /// Empty until the first id, for the same reason.
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 256], used: 256 }) };
 }
 
 const TAIL_BITS: u32 = 74;
 
-fn random_bits(bits: u32) -> u128 {
-    let mut bytes = [0u8; 16];
-    // SAFETY: fills the 16 bytes given.
-    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+impl Pool {
+    /// So many bytes that nobody had yet; None if the server has none.
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if self.bytes.len() - self.used < N {
+            self.used = self.bytes.len();
+            // SAFETY: fills the bytes given.
+            if !unsafe {
+                pg_sys::pg_strong_random(self.bytes.as_mut_ptr().cast(), self.bytes.len())
+            } {
+                return None;
+            }
+            self.used = 0;
+        }
+        let taken = self.bytes.get(self.used..)?.first_chunk().copied();
+        self.used += N;
+        taken
+    }
+}
+
+fn random_bytes<const N: usize>() -> [u8; N] {
+    POOL.with_borrow_mut(Pool::take).unwrap_or_else(|| {
         let mut report = Report::new(SqlState::new("XX000"));
         report.message = "could not generate random values".into();
-        raise_report(&report);
-    }
-    u128::from_be_bytes(bytes) & ((1 << bits) - 1)
+        raise_report(&report)
+    })
+}
+
+/// The tail of an id that follows none of its millisecond. Its highest bit is 0, which leaves
+/// room for the additions.
+fn fresh_tail() -> u128 {
+    let mut wide = [0u8; 16];
+    wide[6..].copy_from_slice(&random_bytes::<10>());
+    u128::from_be_bytes(wide) & ((1 << (TAIL_BITS - 1)) - 1)
 }
 
 /// Milliseconds since 1970.
@@ -38,15 +71,14 @@ pub fn new_id() -> Uuid {
     let now = unix_millis();
     let next = match LAST.get() {
         Some((last, tail)) if now <= last => {
-            let tail = tail + 1 + random_bits(32);
+            let tail = tail + 1 + u128::from(u32::from_be_bytes(random_bytes()));
             if tail >> TAIL_BITS == 0 {
                 (last, tail)
             } else {
-                (last + 1, random_bits(TAIL_BITS - 1))
+                (last + 1, fresh_tail())
             }
         }
-        // The highest bit starts at 0, to leave room for the additions.
-        _ => (now, random_bits(TAIL_BITS - 1)),
+        _ => (now, fresh_tail()),
     };
     LAST.set(Some(next));
     let (millis, tail) = next;
