@@ -16,6 +16,7 @@ mod errors;
 mod examples;
 mod expiry;
 mod handoffs;
+mod ids;
 mod init;
 mod interrupts;
 mod load;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Test> {
     tests.extend(examples::tests());
     tests.extend(expiry::tests());
     tests.extend(handoffs::tests());
+    tests.extend(ids::tests());
     tests.extend(init::tests());
     tests.extend(interrupts::tests());
     tests.extend(load::tests());
