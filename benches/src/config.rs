@@ -95,7 +95,7 @@ impl Config {
             Section::Backend => (105.0, 240.0),
             Section::Growth => (15.0, 50.0),
             Section::Vectors => (35.0, 75.0),
-            Section::Socket => (120.0, 455.0),
+            Section::Socket => (90.0, 455.0),
             Section::Notify => (8.0, 40.0),
             Section::Upkeep => (8.0, 35.0),
         };

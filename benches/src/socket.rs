@@ -189,7 +189,7 @@ pub fn compare(
     config: &Config,
 ) -> Result<Compared> {
     let (pairs, slice) = match config.effort {
-        Effort::Quick => (3, Duration::from_millis(150)),
+        Effort::Quick => (3, Duration::from_millis(100)),
         Effort::Full => (config.pairs, Duration::from_millis(150)),
     };
     let mut crew = |path| Crew::new(target, session, entity, operation, path, conditions, config);
