@@ -297,6 +297,7 @@ pub const FAULTS: &[(&str, &str)] = &[
         "unpacked_kept",
         "a long text that a row is asked for stays unpacked until the call ends",
     ),
+    ("random_again", "random bytes are given out again"),
     (
         "own_collation_scan",
         "an index is chosen whatever its collation",
